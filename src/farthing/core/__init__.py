@@ -1,0 +1,1 @@
+"""Request, response, money, errors and the contracts; standard library only."""

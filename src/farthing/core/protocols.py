@@ -1,0 +1,132 @@
+"""The contracts between the rooms."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from farthing.core.money import Cost, Rates
+from farthing.core.request import Request
+from farthing.core.response import Chunk, Response
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known about a model before it is called.
+
+    Attributes:
+        name: Farthing's name for it.
+        rates: what it charges; None if it does not say (the price book may know).
+        price_source: where `rates` come from, such as "config" or "FLOPs".
+        upstream_name: the provider's name for it, by which the price book looks it up.
+        context_window: tokens; None if unknown.
+        shows: what an answer carries: "text", "logprobs", "hidden".
+        n: whether one call can return several samples with the prompt billed once.
+    """
+
+    name: str
+    rates: Rates | None = None
+    price_source: str | None = None
+    upstream_name: str | None = None
+    context_window: int | None = None
+    shows: frozenset[str] = frozenset({"text"})
+    n: bool = False
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that answers a request for a price."""
+
+    card: ModelCard
+
+    async def complete(self, request: Request) -> Response:
+        """Answer with `request.n` samples; UpstreamError or RequestError when it cannot."""
+        ...
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """Answer piece by piece; the last chunk carries usage where it is known."""
+        ...
+
+
+class Operation(Protocol):
+    """One user request in flight: the only way a policy reaches a model."""
+
+    id: str
+
+    @property
+    def remaining(self) -> Cost | None:
+        """What is left of this operation's cap; None without a cap."""
+        ...
+
+    def card(self, model: str) -> ModelCard:
+        """What is known about `model`; UnknownModelError if there is none of that name."""
+        ...
+
+    async def call(self, model: str, request: Request, *, node: str) -> Response:
+        """Admit, call, read the answers, price and record one attempt.
+
+        `node` says which part of the policy asked, such as "cascade/0".
+        """
+        ...
+
+    def stream(self, model: str, request: Request, *, node: str) -> AsyncIterator[Chunk]:
+        """As `call`, piece by piece; booked even when the consumer goes away."""
+        ...
+
+
+class Policy(Protocol):
+    """How one request is answered."""
+
+    async def answer(self, request: Request, operation: Operation) -> Response:
+        """The accepted answer; every call it took is booked in `operation`."""
+        ...
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's parameters, safe for JSON."""
+        ...
+
+
+class State(Protocol):
+    """What a local model remembers of the tokens it has read (its KV cache)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        ...
+
+    def fork(self) -> State:
+        """An independent copy."""
+        ...
+
+    def truncate(self, n: int) -> None:
+        """Forget all but the first `n` tokens."""
+        ...
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Forget all but the tokens at `indices`, in that order."""
+        ...
+
+
+class LocalModel(Model, Protocol):
+    """A model in this process, which techniques and step-level policies can drive."""
+
+    def start(self, tokens: Sequence[int]) -> State:
+        """Read a prompt (prefill)."""
+        ...
+
+    def step(
+        self, state: State, tokens: Sequence[int], mask: NDArray[np.bool_] | None = None
+    ) -> Logits:
+        """Read several tokens, or a tree of them, in one pass.
+
+        `mask[i, j]` says whether new token i sees new token j; None means a plain sequence.
+        Returns the logits after each new token, shape (len(tokens), vocabulary).
+        """
+        ...

@@ -1,0 +1,97 @@
+"""What a model answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from farthing.core.money import Cost
+from farthing.core.usage import Usage
+
+Basis = Literal["exact", "estimated", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One of the answers to a request.
+
+    Attributes:
+        text: the verbatim output.
+        answer: the final answer, read and normalised; None if none could be read (or not yet).
+        read: whether `answer` has been read from `text` (recordings come with it read).
+        finish_reason: "stop", "length", "tool_calls", ... as in OpenAI's format.
+        mean_logprob, min_logprob: of the answer's tokens (natural logarithm); None if unknown.
+        output_tokens: this sample's share of the generated tokens; None if unknown.
+        correct: 0 to 1, where a reference is known (recordings only).
+        columns: other numbers known about this sample (recordings only).
+        fields: the message's other fields as on the wire (tool_calls, refusal, ...).
+    """
+
+    text: str
+    answer: str | None = None
+    read: bool = False
+    finish_reason: str | None = None
+    mean_logprob: float | None = None
+    min_logprob: float | None = None
+    output_tokens: int | None = None
+    correct: float | None = None
+    columns: Mapping[str, float | None] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer of one call of a model, or of a policy.
+
+    Attributes:
+        model: who answered, by Farthing's name for it.
+        samples: at least one.
+        usage: tokens in disjoint leaves; None if unknown.
+        usage_basis: "exact" when the model counted, "estimated" when we did, else "unknown".
+        cost: set by a model that knows its own cost (a recording), by `Operation.call`
+            otherwise; None if unknown.
+        latency_s: seconds from call to last byte; None if unknown.
+        ttft_s: seconds from call to first token; None if unknown.
+        raw: the upstream's own bytes, where they may be passed on as they are.
+        upstream_id: the upstream's identifier of the call, if it gave one.
+    """
+
+    model: str
+    samples: tuple[Sample, ...]
+    usage: Usage | None = None
+    usage_basis: Basis = "unknown"
+    cost: Cost | None = None
+    latency_s: float | None = None
+    ttft_s: float | None = None
+    raw: bytes | None = None
+    upstream_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The first sample's text."""
+        return self.samples[0].text
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: new text of sample `index`; empty in chunks that only carry an end or usage.
+        finish_reason: set on the last chunk of a sample.
+        usage: set on the last chunk of the stream; None before, or if the model tells none.
+        raw: the upstream's own bytes of this event (`data: ...`, with the blank line), where
+            they may be passed on as they are.
+        mean_logprob, min_logprob: set with finish_reason, where known.
+    """
+
+    text: str = ""
+    index: int = 0
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    usage_basis: Basis = "unknown"
+    raw: bytes | None = None
+    mean_logprob: float | None = None
+    min_logprob: float | None = None
+    output_tokens: int | None = None
