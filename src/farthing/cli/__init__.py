@@ -1,0 +1,19 @@
+"""The commands; one module each, thin."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+COMMANDS = ("init", "serve", "plan", "explain", "replay", "report", "export", "prices", "demo")
+
+
+def main() -> None:
+    """Entry point of `farthing`."""
+    from farthing.cli._app import app, run
+
+    for name in COMMANDS:
+        if find_spec(f"farthing.cli.{name}"):
+            import_module(f"farthing.cli.{name}")
+    sys.exit(run(lambda: app(standalone_mode=True)))

@@ -1,0 +1,53 @@
+"""The command-line application and what its commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from farthing.core.errors import CalibrationError, FarthingError, InfeasibleError
+
+EXIT_ERROR, EXIT_INFEASIBLE, EXIT_INTERRUPTED = 1, 3, 130
+
+app = typer.Typer(
+    name="farthing",
+    help="Measures, bounds and cuts what model inference costs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output; unknown is null, never NaN."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def run(call: Callable[[], Any]) -> int:
+    """Run the application and turn its errors into messages and exit codes.
+
+    0 done, 1 a FarthingError, 2 a mistake on the command line (printed by typer), 3 no plan
+    keeps the promise asked for, 130 interrupted.
+    """
+    try:
+        call()
+    except (InfeasibleError, CalibrationError) as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return EXIT_INFEASIBLE
+    except FarthingError as error:
+        print(f"farthing: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("farthing: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
