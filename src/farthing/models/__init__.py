@@ -1,0 +1,1 @@
+"""Whatever answers a request: HTTP upstreams, embedded models, recordings."""

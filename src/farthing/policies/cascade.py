@@ -1,0 +1,194 @@
+"""Models from cheap to strong; each answer is accepted or passed up."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from farthing.core.protocols import Operation
+from farthing.core.request import Message, Request
+from farthing.core.response import Response, Sample
+from farthing.signals.vote import Vote, votes_needed
+
+VOTING = ("agreement", "pooled-agreement")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One model of a cascade.
+
+    Attributes:
+        model: its name.
+        samples: how many answers it votes with, at most.
+        accept: the least signal at which its answer is accepted; "always", or "skip" when it
+            is not called at all.
+    """
+
+    model: str
+    samples: int = 1
+    accept: float | Literal["always", "skip"] = "always"
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"stage {self.model!r}: samples must be at least 1")
+        if isinstance(self.accept, str):
+            if self.accept not in ("always", "skip"):
+                raise ValueError(f"stage {self.model!r}: accept is a number, 'always' or 'skip'")
+        elif math.isnan(self.accept):
+            raise ValueError(f"stage {self.model!r}: accept is not a number")
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """Asks the stages in turn until one's answer is good enough; the last always accepts.
+
+    Signals: `agreement`, the share of a model's samples that gave its commonest answer;
+    `pooled-agreement`, the same over all samples of the models asked so far; `mean_logprob` and
+    `min_logprob`, the mean over the samples that gave the model's commonest answer; else a column
+    of a recording, its value at the first of those samples. Sampling stops when neither
+    decision nor answer can change any more, so that the outcome is that of all samples.
+
+    Source: C3PO (Valkanas et al., 2025), Mixture of Thoughts (Yue et al., 2024) for pooling.
+
+    Attributes:
+        stages: cheap to strong.
+        signal: what a stage's threshold is compared with.
+        sampling: "calls", a call for each sample, or "n", one call for all of a stage.
+        temperature: sent with every call; None leaves it as the client has it.
+        signal_attempt: whether the signal is bought by an attempt of its own, from the model
+            called MODEL#SIGNAL.
+    """
+
+    kind: ClassVar[str] = "cascade"
+
+    stages: tuple[Stage, ...]
+    signal: str = "agreement"
+    sampling: Literal["calls", "n"] = "calls"
+    temperature: float | None = None
+    signal_attempt: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.stages or self.stages[-1].accept != "always":
+            raise ValueError("the last stage must accept always")
+        if self.sampling not in ("calls", "n"):
+            raise ValueError("sampling is 'calls' or 'n'")
+
+    async def answer(self, request: Request, operation: Operation) -> Response:
+        """The first accepted answer; its signal is in the sample's `columns["signal"]`."""
+        if self.temperature is not None:
+            request = replace(request, temperature=self.temperature)
+        pool: list[Sample] = []
+        called = [stage for stage in self.stages if stage.accept != "skip"]
+        for index, stage in enumerate(called):
+            node = f"cascade/{index}"
+            final = stage.accept == "always"
+            pooled = self.signal == "pooled-agreement" and not final
+            wanted_later = pooled and called[index + 1].accept != "always"
+            earlier = pool if pooled else []
+            vote = Vote(stage.samples + len(earlier), (sample.answer for sample in earlier))
+            samples = await self._draw(
+                stage, vote, request, operation, node, stop_on_reject=not wanted_later
+            )
+            pool = [*pool, *samples]
+            chosen = _first(samples, vote.winner) or _first(pool, vote.winner) or samples[0]
+            value = vote.share
+            if self.signal not in VOTING and not final:
+                value = await self._value(stage.model, chosen, samples, request, operation, node)
+            if final or value >= float(stage.accept):
+                columns = {**chosen.columns, "signal": value if math.isfinite(value) else None}
+                return Response(stage.model, (replace(chosen, columns=columns),))
+        raise AssertionError("the last stage accepts always")
+
+    async def _draw(
+        self,
+        stage: Stage,
+        vote: Vote,
+        request: Request,
+        operation: Operation,
+        node: str,
+        *,
+        stop_on_reject: bool,
+    ) -> list[Sample]:
+        """Samples of one stage, counted in `vote`, no more than the decision takes."""
+        samples: list[Sample] = []
+        voting = self.signal in VOTING or stage.accept == "always"
+        need = 0
+        if self.signal in VOTING and not isinstance(stage.accept, str):
+            need = votes_needed(stage.accept, vote.places)
+        while len(samples) < stage.samples:
+            left = stage.samples - len(samples)
+            batch = left
+            if self.sampling == "calls" and voting:
+                if samples and vote.settled(need, stop_on_reject=stop_on_reject):
+                    break
+                batch = min(left, vote.next_batch(need, stop_on_reject=stop_on_reject))
+            for sample in await self._ask(
+                stage.model, request, operation, node, first=len(samples), count=batch
+            ):
+                samples.append(sample)
+                vote.add(sample.answer)
+        return samples
+
+    async def _ask(
+        self, model: str, request: Request, operation: Operation, node: str, first: int, count: int
+    ) -> Sequence[Sample]:
+        if self.sampling == "n" and count > 1:
+            asked = replace(request, n=count, raw=None)
+            return (await operation.call(model, asked, node=node)).samples
+        requests = [
+            request if request.seed is None else replace(request, seed=request.seed + first + i)
+            for i in range(count)
+        ]
+        if count == 1:
+            return (await operation.call(model, requests[0], node=node)).samples
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(operation.call(model, r, node=node)) for r in requests]
+        return [task.result().samples[0] for task in tasks]
+
+    async def _value(
+        self,
+        model: str,
+        chosen: Sample,
+        samples: Sequence[Sample],
+        request: Request,
+        operation: Operation,
+        node: str,
+    ) -> float:
+        """The signal of a stage's commonest answer; minus infinity where it is unknown."""
+        if self.signal_attempt:
+            asked = (*request.messages, Message("assistant", chosen.answer or ""))
+            check = replace(request, messages=asked, question=request.question_id(), raw=None)
+            await operation.call(f"{model}#{self.signal}", check, node=f"{node}/signal")
+        if self.signal in ("mean_logprob", "min_logprob"):
+            values = [getattr(s, self.signal) for s in samples if s.answer == chosen.answer]
+        else:
+            values = [chosen.columns.get(self.signal)]
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else -math.inf
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's parameters."""
+        return {
+            "signal": self.signal,
+            "sampling": self.sampling,
+            "temperature": self.temperature,
+            "signal_attempt": self.signal_attempt,
+            "stages": [
+                {"model": stage.model, "samples": stage.samples, "accept": stage.accept}
+                for stage in self.stages
+            ],
+        }
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Cascade:
+        """The policy with these parameters."""
+        params = dict(params)
+        stages = tuple(Stage(**stage) for stage in params.pop("stages"))
+        return cls(stages=stages, **params)
+
+
+def _first(samples: Sequence[Sample], answer: str | None) -> Sample | None:
+    return next((sample for sample in samples if sample.answer == answer), None)
