@@ -1,0 +1,304 @@
+"""Any upstream that speaks OpenAI's chat format."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from farthing.core.errors import ConfigError, RequestError, UpstreamError, UsageError
+from farthing.core.money import Rates
+from farthing.core.protocols import ModelCard
+from farthing.core.request import Request
+from farthing.core.response import Basis, Chunk, Response
+from farthing.core.usage import Usage
+from farthing.cost import read_usage
+from farthing.models._chat import decode, plain_body, read_samples, stream_body
+from farthing.models._chunks import ChunkReader, StreamedError
+from farthing.models._sse import Event, EventParser
+
+logger = logging.getLogger(__name__)
+
+SHOWN_ERROR_BYTES = 64 * 2**10
+_COPY_ABOVE_BYTES = 2**20
+_LAST_BYTES_S = 0.1
+
+
+class HttpModel:
+    """An OpenAI-compatible upstream.
+
+    Connections are kept alive and shared by all calls; redirects are not followed. The key is
+    sent to `base_url` alone and appears in no message.
+
+    Attributes:
+        card: name, rates and abilities.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str,
+        model: str | None = None,
+        key_env: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 120,
+        connect_timeout_s: float = 10,
+        n: bool = True,
+        rates: Rates | None = None,
+        stream_usage: bool = True,
+        env_proxy: bool = False,
+    ) -> None:
+        """An upstream, not yet connected.
+
+        Args:
+            name: Farthing's name for it.
+            base_url: address up to and including the version, such as
+                `https://api.openai.com/v1`.
+            model: the upstream's name for the model; `name` if None.
+            key_env: environment variable that holds the key, sent as bearer token.
+            headers: sent with every call.
+            timeout_s: seconds for a whole answer; in a stream, between two pieces of it.
+            connect_timeout_s: seconds to open a connection.
+            n: whether one call can return several samples.
+            rates: prices that take precedence over the price book.
+            stream_usage: whether streams are asked for usage (`stream_options`).
+            env_proxy: whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY are obeyed.
+
+        Raises ConfigError for an address that is none, or a variable that is not set.
+        """
+        url = URL(base_url.rstrip("/") + "/chat/completions")
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ConfigError(f"{base_url!r} is not an http or https address", key="base_url")
+        if url.user or url.password:
+            raise ConfigError(
+                "an address must not hold a user or password; use key_env or headers",
+                key="base_url",
+            )
+        key = os.environ.get(key_env, "").strip() if key_env else ""
+        if key_env and not key:
+            raise ConfigError(f"environment variable {key_env} is not set", key="key_env")
+        self.card = ModelCard(
+            name,
+            rates=rates,
+            price_source="config" if rates else None,
+            upstream_name=model or name,
+            shows=frozenset({"text", "logprobs"}),
+            n=n,
+        )
+        self._url, self._shown_url = url, base_url
+        self._model, self._key_env = model or name, key_env
+        self._headers = {"Accept-Encoding": "identity", "User-Agent": "farthing"}
+        self._headers |= {"Content-Type": "application/json", **(headers or {})}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._secrets = [value for value in (key, *(headers or {}).values()) if len(value) > 3]
+        self._plain_timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_timeout_s)
+        self._stream_timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=connect_timeout_s, sock_read=timeout_s
+        )
+        self._timeout_s, self._stream_usage, self._env_proxy = timeout_s, stream_usage, env_proxy
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpModel({self.card.name!r}, base_url={self._shown_url!r})"
+
+    async def complete(self, request: Request) -> Response:
+        """One call of the upstream; `raw` of the response are its bytes as received.
+
+        Raises UpstreamError when it does not answer as it should, RequestError for several
+        samples where it can only give one.
+        """
+        self._check(request)
+        start = time.perf_counter()
+        try:
+            async with self._post(
+                plain_body(request, self._model), self._plain_timeout
+            ) as upstream:
+                body = await upstream.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._failed(error) from error
+        if upstream.status != 200:
+            raise self._refused(upstream.status, body)
+        latency_s = time.perf_counter() - start
+        try:
+            answer = decode(body)
+            if not isinstance(answer, dict):
+                raise ValueError("it is not a JSON object")
+            if answer.get("error"):
+                raise self._refused(500, body)
+            usage, basis = self._usage(answer.get("usage"))
+            samples = read_samples(answer, usage)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise self._malformed(error) from error
+        upstream_id = answer.get("id")
+        return Response(
+            self.card.name,
+            samples,
+            usage,
+            basis,
+            latency_s=latency_s,
+            raw=body,
+            upstream_id=upstream_id if isinstance(upstream_id, str) else None,
+        )
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """One call of the upstream, piece by piece; usage comes with the last chunk.
+
+        The `raw` of all chunks are the upstream's bytes as received, up to `[DONE]`, but for
+        the usage event where only Farthing asked for it. Raises as `complete` does.
+        """
+        self._check(request)
+        body, asked = stream_body(request, self._model, ask_usage=self._stream_usage)
+        reader = ChunkReader(show_usage=asked or not self._stream_usage)
+        parser = EventParser()
+        try:
+            async with self._post(body, self._stream_timeout) as upstream:
+                if upstream.status != 200:
+                    raise self._refused(upstream.status, await upstream.read())
+                if upstream.content_type != "text/event-stream":
+                    raise self._malformed(ValueError("it is not an event stream"))
+                async for data in upstream.content.iter_any():
+                    for chunk in self._read(reader, parser.feed(data)):
+                        yield chunk
+                    if reader.done:
+                        break
+                else:
+                    for chunk in self._read(reader, parser.close()):
+                        yield chunk
+                if reader.done and not upstream.content.at_eof():
+                    await _read_to_end(upstream.content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._failed(error) from error
+        except ValueError as error:
+            raise self._malformed(error) from error
+        if not reader.complete:
+            raise UpstreamError(
+                f"model {self.card.name!r}: the upstream ended its stream before the answer was "
+                "complete; try again",
+                model=self.card.name,
+                kind="cut",
+            )
+        usage, basis = self._usage(reader.usage)
+        yield Chunk(usage=usage, usage_basis=basis, raw=reader.tail)
+
+    async def aclose(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _post(self, body: bytes, timeout: aiohttp.ClientTimeout) -> Any:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            self._loop = loop
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                trust_env=self._env_proxy,
+                auto_decompress=True,
+            )
+        data = io.BytesIO(body) if len(body) > _COPY_ABOVE_BYTES else body
+        return self._session.post(self._url, data=data, timeout=timeout, allow_redirects=False)
+
+    def _check(self, request: Request) -> None:
+        if request.n > 1 and not self.card.n:
+            raise RequestError(
+                f"model {self.card.name!r} gives one sample a call; ask with n = 1", param="n"
+            )
+
+    def _read(self, reader: ChunkReader, events: Iterable[Event]) -> list[Chunk]:
+        try:
+            return reader.read(events)
+        except StreamedError as event:
+            raise UpstreamError(
+                f"model {self.card.name!r}: the upstream reported an error in its stream",
+                model=self.card.name,
+                kind="status",
+                status=500,
+                body=self._shown(event.body),
+            ) from event
+
+    def _usage(self, counters: Any) -> tuple[Usage | None, Basis]:
+        """Usage as told; counters that contradict each other leave it unknown."""
+        try:
+            return read_usage({"usage": counters})
+        except UsageError as error:
+            logger.warning("model %r: usage is unknown: %s", self.card.name, error)
+            return None, "unknown"
+
+    def _failed(self, error: Exception) -> UpstreamError:
+        """The UpstreamError for an exception of the connection."""
+        name = self.card.name
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            kind, text = "timeout", f"{self._shown_url} did not accept a connection in time"
+        elif isinstance(error, TimeoutError):
+            kind = "timeout"
+            text = f"no answer within {self._timeout_s:g} s; raise timeout_s or try again"
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            kind = "unreachable"
+            reason = error.os_error.strerror or type(error.os_error).__name__
+            text = f"no connection to {self._shown_url} ({reason}); check base_url and the upstream"
+        elif isinstance(error, aiohttp.ClientResponseError):
+            kind, text = "malformed", "the upstream does not speak HTTP as it should"
+        else:
+            kind, text = "cut", "the upstream closed the connection within its answer; try again"
+        return UpstreamError(f"model {name!r}: {text}", model=name, kind=kind)
+
+    def _refused(self, status: int, body: bytes) -> UpstreamError:
+        """The UpstreamError for a status other than 200."""
+        name, shown = self.card.name, None
+        text = f"model {name!r}: the upstream answered with status {status}"
+        if status in (401, 403):
+            where = f"the key in {self._key_env}" if self._key_env else "key_env, which is not set"
+            text += f"; check {where}"
+        elif 300 <= status < 400:
+            text += " (a redirect, which is not followed); check base_url"
+        else:
+            if status == 404:
+                text += f"; check base_url and the model's name {self._model!r}"
+            try:
+                shown = self._shown(decode(body[:SHOWN_ERROR_BYTES]))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                shown = None
+        return UpstreamError(text, model=name, kind="status", status=status, body=shown)
+
+    def _malformed(self, error: Exception) -> UpstreamError:
+        name = self.card.name
+        return UpstreamError(
+            f"model {name!r}: the upstream's answer cannot be read: {error}",
+            model=name,
+            kind="malformed",
+        )
+
+    def _shown(self, value: Any) -> Any:
+        """An error object of the upstream without this model's secrets."""
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, "***")
+            return value
+        if isinstance(value, list):
+            return [self._shown(item) for item in value]
+        if isinstance(value, dict):
+            return {self._shown(key): self._shown(item) for key, item in value.items()}
+        return value
+
+
+async def _read_to_end(content: aiohttp.StreamReader) -> None:
+    """Wait a moment for the end of a stream after `[DONE]`, so that the connection is reused."""
+    try:
+        async with asyncio.timeout(_LAST_BYTES_S):
+            while await content.readany():
+                pass
+    except TimeoutError:
+        pass
