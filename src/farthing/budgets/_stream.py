@@ -1,0 +1,98 @@
+"""Reads a streamed answer in one task and hands it on in another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from time import perf_counter
+
+from farthing.core.response import Basis, Chunk, Response, Sample
+from farthing.core.usage import Usage
+
+_AHEAD = 64  # chunks that are read before the consumer has asked for them
+
+
+class StreamReader:
+    """One streamed answer, between the task that reads it and the consumer of its chunks."""
+
+    def __init__(self, model: str, started: float) -> None:
+        self._model, self._started = model, started
+        self._ahead: deque[Chunk] = deque()
+        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._left = self._ended = False
+        self._texts: dict[int, list[str]] = {}
+        self._ends: dict[int, Chunk] = {}
+        self._usage: Usage | None = None
+        self._basis: Basis = "unknown"
+        self._ttft: float | None = None
+
+    async def read(self, upstream: AsyncIterator[Chunk]) -> None:
+        """Read to the end, no faster than the consumer unless it has left."""
+        try:
+            async for chunk in upstream:
+                self._add(chunk)
+                while len(self._ahead) >= _AHEAD:
+                    self._room.clear()
+                    await self._room.wait()
+                if not self._left:
+                    self._ahead.append(chunk)
+                    self._news.set()
+        finally:
+            close = getattr(upstream, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        """What `read` has read, until `end`."""
+        while True:
+            while self._ahead:
+                chunk = self._ahead.popleft()
+                self._room.set()
+                yield chunk
+            if self._ended:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def leave(self) -> None:
+        """The consumer is gone: read on without it."""
+        self._left = True
+        self._ahead.clear()
+        self._room.set()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._ended = True
+        self._news.set()
+
+    def response(self) -> Response:
+        """The answer as far as it has been read; without usage unless the model told it."""
+        indices = sorted({0, *self._texts, *self._ends})
+        return Response(
+            self._model,
+            tuple(self._sample(index) for index in indices),
+            usage=self._usage,
+            usage_basis=self._basis,
+            ttft_s=self._ttft,
+        )
+
+    def _add(self, chunk: Chunk) -> None:
+        if chunk.text:
+            self._texts.setdefault(chunk.index, []).append(chunk.text)
+            if self._ttft is None:
+                self._ttft = perf_counter() - self._started
+        if chunk.finish_reason is not None:
+            self._ends[chunk.index] = chunk
+        if chunk.usage is not None:
+            self._usage, self._basis = chunk.usage, chunk.usage_basis
+
+    def _sample(self, index: int) -> Sample:
+        end = self._ends.get(index, Chunk())
+        return Sample(
+            "".join(self._texts.get(index, ())),
+            finish_reason=end.finish_reason,
+            mean_logprob=end.mean_logprob,
+            min_logprob=end.min_logprob,
+            output_tokens=end.output_tokens,
+        )

@@ -1,0 +1,76 @@
+"""One call of one model, as an operation keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from time import perf_counter
+
+from farthing.core.money import Cost
+from farthing.core.protocols import ModelCard
+from farthing.core.response import Response
+from farthing.cost.prices import Price
+from farthing.cost.shares import share
+from farthing.ledger.rows import AttemptRow, Status
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call of one model.
+
+    Attributes:
+        number: 0, 1, ... in the order in which the attempts began.
+        response: priced and read; None if the call returned nothing.
+        cost: None if unknown.
+        started: on the clock of `time.perf_counter`.
+        started_at: in UTC; None in an operation without a ledger.
+    """
+
+    number: int
+    node: str
+    model: str
+    started: float
+    started_at: datetime | None
+    temperature: float | None
+    status: Status = "ok"
+    response: Response | None = None
+    cost: Cost | None = None
+    error: str | None = None
+
+    def row(self, operation_id: str, card: ModelCard, price: Price | None) -> AttemptRow:
+        """The ledger's row; `price` is what the cost was reckoned by, if it was."""
+        response = self.response
+        row = AttemptRow(
+            id=f"{operation_id}.{self.number}",
+            operation_id=operation_id,
+            number=self.number,
+            node=self.node,
+            model=self.model,
+            started_at=self.started_at or datetime.now(UTC),
+            status=self.status,
+            error=self.error,
+            cost=self.cost,
+            price_source=self._price_source(card, price),
+            price_date=price.date if price else None,
+            latency_s=perf_counter() - self.started,
+            temperature=self.temperature,
+        )
+        if response is None:
+            return row
+        return replace(
+            row,
+            usage=response.usage,
+            usage_basis=response.usage_basis,
+            latency_s=response.latency_s,
+            ttft_s=response.ttft_s,
+            samples=response.samples,
+            shares=share(response, price),
+            upstream_id=response.upstream_id,
+        )
+
+    def _price_source(self, card: ModelCard, price: Price | None) -> str | None:
+        if price is not None:
+            return price.source
+        if self.cost is None:
+            return None
+        return "not reached" if self.response is None else card.price_source or "model"

@@ -1,0 +1,48 @@
+"""Calls that go on after whoever wanted the answer has left, because they are billed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Drains:
+    """Tasks that outlive their caller, held until they are done."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `work` as a task that cannot be lost."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def wait(self, seconds: float | None = None) -> int:
+        """Wait until all are done, at most `seconds`, then cancel the rest.
+
+        Returns the number of those that were cancelled; they are booked as they stand.
+        """
+        if not self._tasks:
+            return 0
+        _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+
+drains = Drains()
+"""The process's own."""
+
+
+async def drain_all(seconds: float | None = None) -> int:
+    """`drains.wait(seconds)`: for a server's shutdown."""
+    return await drains.wait(seconds)

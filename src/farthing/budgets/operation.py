@@ -1,0 +1,284 @@
+"""One user request in flight: the only way a policy reaches a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import perf_counter
+
+from farthing.budgets._stream import StreamReader
+from farthing.budgets.attempt import Attempt
+from farthing.budgets.drains import Drains, drains
+from farthing.core.errors import BudgetError, UnknownModelError, UpstreamError
+from farthing.core.money import Cost
+from farthing.core.protocols import Model, ModelCard
+from farthing.core.request import Request
+from farthing.core.response import Chunk, Response, Sample
+from farthing.core.usage import Usage
+from farthing.cost.prices import Price, PriceBook
+from farthing.ledger.rows import OperationRow, OutcomeRow, Status, new_id
+from farthing.ledger.store import Store
+
+Reader = Callable[[str], str | None]
+
+
+class Operation:
+    """A request in flight: prices, bounds and books each call that a policy makes for it.
+
+    Args:
+        models: what can be called, by name.
+        prices: for models that do not state their own cost.
+        ledger: where attempts are booked; None keeps them only in `attempts`.
+        reader: reads the final answer from a text, for samples that come unread.
+        reader_name: the name under which `reader` is known.
+        cap: the most this operation may cost. It is checked before each call, so that the
+            last call can exceed it.
+        requested: the model or plan that the client asked for.
+        plan: the plan that answers; None for a single model.
+        strongest: the plan's last model, against which savings are reckoned.
+        key, tags: whose request it is.
+        question, prompt: what is asked; see `OperationRow`.
+        stream: whether the client wants the answer piece by piece.
+        budget, alpha: what the plan's certificate says about this operation.
+        drains: holds the calls that go on when the caller has left.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        *,
+        prices: PriceBook,
+        ledger: Store | None = None,
+        reader: Reader | None = None,
+        reader_name: str | None = None,
+        cap: Cost | None = None,
+        requested: str = "",
+        plan: str | None = None,
+        strongest: str | None = None,
+        key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        question: str = "",
+        prompt: str | None = None,
+        stream: bool = False,
+        budget: Cost | None = None,
+        alpha: float | None = None,
+        drains: Drains = drains,
+    ) -> None:
+        self.id = new_id()
+        self.models, self.prices, self.ledger, self.reader = models, prices, ledger, reader
+        self.cap, self.budget, self.alpha = cap, budget, alpha
+        self.attempts: list[Attempt] = []
+        self.spent = Cost(0)
+        self.unknown_attempts = 0
+        self._drains = drains
+        if ledger is not None:
+            ledger.begin(
+                OperationRow(
+                    id=self.id,
+                    started_at=datetime.now(UTC),
+                    question=question,
+                    prompt=prompt,
+                    requested=requested,
+                    plan=plan,
+                    strongest=strongest,
+                    key=key,
+                    tags=tags or {},
+                    answer_reader=reader_name,
+                    stream=stream,
+                )
+            )
+
+    @property
+    def remaining(self) -> Cost | None:
+        """What is left of the cap, at least zero; None without a cap."""
+        if self.cap is None:
+            return None
+        return max(Cost(0), self.cap - self.spent)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens of all attempts together; None if no attempt told any."""
+        total: Usage | None = None
+        for attempt in self.attempts:
+            usage = attempt.response.usage if attempt.response else None
+            if usage is not None:
+                total = usage if total is None else total + usage
+        return total
+
+    def card(self, model: str) -> ModelCard:
+        """What is known about `model`; UnknownModelError if there is none of that name."""
+        return self._model(model).card
+
+    async def call(self, model: str, request: Request, *, node: str) -> Response:
+        """Call `model`, read its answers, price and book the attempt.
+
+        If the caller is cancelled, an operation with a ledger lets the call run on in the
+        background and books what it is billed.
+
+        Raises:
+            UnknownModelError: there is no such model.
+            BudgetError: the cap was already reached; nothing was called.
+            UpstreamError: the model failed; the attempt is booked.
+        """
+        chosen = self._model(model)
+        attempt = self._attempt(model, request, node)
+        if self.ledger is None:
+            return await self._complete(chosen, request, attempt)
+        work = self._drains.spawn(self._complete(chosen, request, attempt))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            attempt.status = "cancelled"
+            work.add_done_callback(_silence)
+            raise
+
+    async def stream(
+        self, model: str, request: Request, *, node: str
+    ) -> AsyncGenerator[Chunk, None]:
+        """As `call`, piece by piece.
+
+        The attempt is booked before the last chunk's successor is asked for, once, also when
+        the consumer goes away: then the rest of the answer is read in the background.
+        """
+        chosen = self._model(model)
+        attempt = self._attempt(model, request, node)
+        reader = StreamReader(model, attempt.started)
+        task = self._drains.spawn(self._read(chosen, request, attempt, reader))
+        try:
+            async for chunk in reader.chunks():
+                yield chunk
+            await task
+        finally:
+            if not task.done():
+                attempt.status = "cancelled"
+                reader.leave()
+                task.add_done_callback(_silence)
+
+    async def finish(
+        self,
+        status: Status,
+        response: Response | None = None,
+        *,
+        signal: float | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Book the outcome and wait until all that was booked is safe.
+
+        `response` is the accepted answer. Raises LedgerError if it could not be written.
+        """
+        if self.ledger is None:
+            return
+        await self.ledger.finish(
+            OutcomeRow(
+                operation_id=self.id,
+                finished_at=datetime.now(UTC),
+                status=status,
+                answered_by=response.model if response else None,
+                answer=response.samples[0].answer if response else None,
+                signal=signal,
+                budget=self.budget,
+                alpha=self.alpha,
+                error=error,
+            )
+        )
+
+    def _model(self, name: str) -> Model:
+        try:
+            return self.models[name]
+        except KeyError:
+            known = ", ".join(sorted(self.models)) or "none"
+            raise UnknownModelError(f"there is no model {name!r}; known are: {known}") from None
+
+    def _attempt(self, model: str, request: Request, node: str) -> Attempt:
+        if self.cap is not None and self.spent >= self.cap:
+            raise BudgetError(
+                f"the operation's cap of {self.cap} USD is used up: {self.spent} USD spent in "
+                f"{len(self.attempts)} attempts; {model!r} was not called"
+            )
+        attempt = Attempt(
+            number=len(self.attempts),
+            node=node,
+            model=model,
+            started=perf_counter(),
+            started_at=None if self.ledger is None else datetime.now(UTC),
+            temperature=request.temperature,
+        )
+        self.attempts.append(attempt)
+        return attempt
+
+    async def _complete(self, model: Model, request: Request, attempt: Attempt) -> Response:
+        try:
+            response = await model.complete(request)
+        except BaseException as error:
+            self._book_failure(attempt, model, error)
+            raise
+        return self._book(attempt, model, response)
+
+    async def _read(
+        self, model: Model, request: Request, attempt: Attempt, reader: StreamReader
+    ) -> None:
+        try:
+            await reader.read(model.stream(request))
+        except BaseException as error:
+            self._book_failure(attempt, model, error, reader.response())
+            raise
+        else:
+            self._book(attempt, model, reader.response())
+        finally:
+            reader.end()
+
+    def _book_failure(
+        self,
+        attempt: Attempt,
+        model: Model,
+        error: BaseException,
+        partial: Response | None = None,
+    ) -> None:
+        cancelled = isinstance(error, asyncio.CancelledError)
+        attempt.status = "cancelled" if cancelled else "failed"
+        attempt.error = None if cancelled else f"{type(error).__name__}: {error}"
+        if partial is not None and (partial.usage is not None or partial.text):
+            self._book(attempt, model, partial)
+            return
+        if isinstance(error, UpstreamError) and error.kind == "unreachable":
+            attempt.cost = Cost(0)
+        self._settle(attempt, None)
+
+    def _book(self, attempt: Attempt, model: Model, response: Response) -> Response:
+        price = None
+        changes: dict[str, object] = {}
+        if response.cost is None and response.usage is not None:
+            cost, price = self.prices.cost(model.card, response.usage)
+            changes["cost"] = cost
+        if response.latency_s is None:
+            changes["latency_s"] = perf_counter() - attempt.started
+        if self.reader is not None and not all(sample.read for sample in response.samples):
+            changes["samples"] = tuple(self._read_answer(sample) for sample in response.samples)
+        if changes:
+            response = replace(response, **changes)  # type: ignore[arg-type]
+        attempt.response, attempt.cost = response, response.cost
+        self._settle(attempt, price)
+        return response
+
+    def _read_answer(self, sample: Sample) -> Sample:
+        if sample.read or self.reader is None:
+            return sample
+        return replace(sample, answer=self.reader(sample.text), read=True)
+
+    def _settle(self, attempt: Attempt, price: Price | None) -> None:
+        """Count the attempt's cost and book it."""
+        if attempt.cost is None:
+            self.unknown_attempts += 1
+        else:
+            self.spent += attempt.cost
+        if self.ledger is not None:
+            card = self.models[attempt.model].card
+            self.ledger.attempt(attempt.row(self.id, card, price))
+
+
+def _silence(task: asyncio.Task[object]) -> None:
+    """Take a background task's error, which is booked and has nobody left to go to."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,121 @@
+"""The rows of the ledger."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from farthing.core.money import Cost
+from farthing.core.response import Basis, Sample
+from farthing.core.usage import Usage
+from farthing.cost.shares import SampleShare
+
+Status = Literal["ok", "failed", "cancelled"]
+
+
+def new_id() -> str:
+    """An operation's identifier: "op_" and 32 hexadecimal digits, sorted by time.
+
+    The first 14 digits are microseconds since 1970, the others are random.
+    """
+    return f"op_{time.time_ns() // 1000:014x}{os.urandom(9).hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """A user's request, as it was admitted.
+
+    Attributes:
+        id: see `new_id`.
+        started_at: in UTC.
+        question: identifier, equal for equal questions.
+        prompt: what was asked; None if it is not to be kept.
+        requested: the model or plan that the client asked for.
+        plan: the plan that answered; None for a single model.
+        strongest: the plan's last model, against which savings are reckoned.
+        key: name of the client's key.
+        tags: the client's own labels.
+        answer_reader: name of what read the answers from the texts; None if nothing did.
+        stream: whether the client wanted the answer piece by piece.
+    """
+
+    id: str
+    started_at: datetime
+    question: str
+    prompt: str | None = None
+    requested: str = ""
+    plan: str | None = None
+    strongest: str | None = None
+    key: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    answer_reader: str | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One call of one model.
+
+    Attributes:
+        id: the operation's id, a dot and `number`.
+        number: 0, 1, ... in the order in which the operation's attempts began.
+        node: the part of the policy that called, such as "cascade/0".
+        started_at: in UTC.
+        error: what went wrong, when `status` is "failed".
+        usage: tokens in disjoint leaves; None if unknown.
+        cost: exact, by the price of `price_source` and `price_date`; None if unknown.
+        latency_s: seconds from call to last byte.
+        ttft_s: seconds from call to first token.
+        samples: the answers; empty unless the call returned any.
+        shares: for each of `samples`, its tokens and what it would have cost alone.
+        upstream_id: the upstream's identifier of the call.
+    """
+
+    id: str
+    operation_id: str
+    number: int
+    node: str
+    model: str
+    started_at: datetime
+    status: Status
+    error: str | None = None
+    usage: Usage | None = None
+    usage_basis: Basis = "unknown"
+    cost: Cost | None = None
+    price_source: str | None = None
+    price_date: str | None = None
+    latency_s: float | None = None
+    ttft_s: float | None = None
+    temperature: float | None = None
+    samples: tuple[Sample, ...] = ()
+    shares: tuple[SampleShare, ...] = ()
+    upstream_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """How an operation ended; one without an outcome is in flight, or its process died.
+
+    Attributes:
+        finished_at: in UTC.
+        answered_by: the model whose answer was accepted.
+        answer: the final answer, read and normalised; None if none could be read.
+        signal: the confidence on which the answer was accepted.
+        budget: the cost that the plan's certificate speaks about.
+        alpha: the probability with which an operation may cost more than `budget`.
+        error: what went wrong, when `status` is "failed".
+    """
+
+    operation_id: str
+    finished_at: datetime
+    status: Status
+    answered_by: str | None = None
+    answer: str | None = None
+    signal: float | None = None
+    budget: Cost | None = None
+    alpha: float | None = None
+    error: str | None = None

@@ -1,0 +1,208 @@
+"""The ledger's tables.
+
+Times are text in UTC, `2026-01-31T12:34:56.789012Z`, so that they sort and `substr` cuts days.
+Money is a whole number of picodollars (1e-12 USD). Unknown is NULL, never zero.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+from farthing.core.money import Cost
+from farthing.core.response import Sample
+from farthing.cost.shares import SampleShare
+from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
+
+SCHEMA_VERSION = "1"
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text))
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_at", Text, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("prompt", Text),
+    Column("requested", Text, nullable=False),
+    Column("plan", Text),
+    Column("strongest", Text),
+    Column("key", Text),
+    Column("tags", Text, nullable=False),
+    Column("answer_reader", Text),
+    Column("stream", Integer, nullable=False),
+    Index("operations_started_at", "started_at"),
+    sqlite_with_rowid=False,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("operation_id", Text, ForeignKey("operations.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error", Text),
+    Column("input", BigInteger),
+    Column("cache_read", BigInteger),
+    Column("cache_write", BigInteger),
+    Column("output", BigInteger),
+    Column("reasoning", BigInteger),
+    Column("usage_basis", Text, nullable=False),
+    Column("cost_pico", BigInteger),
+    Column("price_source", Text),
+    Column("price_date", Text),
+    Column("latency_s", Double),
+    Column("ttft_s", Double),
+    Column("temperature", Double),
+    Column("upstream_id", Text),
+    Index("attempts_operation", "operation_id", "number"),
+    sqlite_with_rowid=False,
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("attempt_id", Text, ForeignKey("attempts.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("text", Text),
+    Column("answer", Text),
+    Column("finish_reason", Text),
+    Column("mean_logprob", Double),
+    Column("min_logprob", Double),
+    Column("output_tokens", BigInteger),
+    Column("cost_pico", BigInteger),
+    Column("basis", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("operation_id", Text, ForeignKey("operations.id"), primary_key=True),
+    Column("finished_at", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("answered_by", Text),
+    Column("answer", Text),
+    Column("signal", Double),
+    Column("budget_pico", BigInteger),
+    Column("alpha", Double),
+    Column("error", Text),
+    sqlite_with_rowid=False,
+)
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as the ledger writes it; one without a time zone is in UTC."""
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def operation_values(row: OperationRow, *, texts: bool = True) -> dict[str, Any]:
+    """The columns of an operation; without `texts` the prompt is left out."""
+    return {
+        "id": row.id,
+        "started_at": timestamp(row.started_at),
+        "question": row.question,
+        "prompt": row.prompt if texts else None,
+        "requested": row.requested,
+        "plan": row.plan,
+        "strongest": row.strongest,
+        "key": row.key,
+        "tags": json.dumps(dict(row.tags), ensure_ascii=False, sort_keys=True),
+        "answer_reader": row.answer_reader,
+        "stream": int(row.stream),
+    }
+
+
+def attempt_values(row: AttemptRow) -> dict[str, Any]:
+    """The columns of an attempt."""
+    usage = row.usage
+    return {
+        "id": row.id,
+        "operation_id": row.operation_id,
+        "number": row.number,
+        "node": row.node,
+        "model": row.model,
+        "started_at": timestamp(row.started_at),
+        "status": row.status,
+        "error": row.error,
+        "input": usage and usage.input,
+        "cache_read": usage and usage.cache_read,
+        "cache_write": usage and usage.cache_write,
+        "output": usage and usage.output,
+        "reasoning": usage and usage.reasoning,
+        "usage_basis": row.usage_basis,
+        "cost_pico": _pico(row.cost),
+        "price_source": row.price_source,
+        "price_date": row.price_date,
+        "latency_s": row.latency_s,
+        "ttft_s": row.ttft_s,
+        "temperature": row.temperature,
+        "upstream_id": row.upstream_id,
+    }
+
+
+def sample_values(row: AttemptRow, *, texts: bool = True) -> list[dict[str, Any]]:
+    """The columns of each of an attempt's samples; without `texts` the text is left out."""
+    unknown = SampleShare(None, None, "unknown")
+    shares = row.shares or (unknown,) * len(row.samples)
+    return [
+        _sample(row.id, number, sample, part, texts)
+        for number, (sample, part) in enumerate(zip(row.samples, shares, strict=True))
+    ]
+
+
+def _sample(
+    attempt_id: str, number: int, sample: Sample, part: SampleShare, texts: bool
+) -> dict[str, Any]:
+    return {
+        "attempt_id": attempt_id,
+        "number": number,
+        "text": sample.text if texts else None,
+        "answer": sample.answer,
+        "finish_reason": sample.finish_reason,
+        "mean_logprob": sample.mean_logprob,
+        "min_logprob": sample.min_logprob,
+        "output_tokens": part.output_tokens,
+        "cost_pico": _pico(part.cost),
+        "basis": part.basis,
+    }
+
+
+def outcome_values(row: OutcomeRow) -> dict[str, Any]:
+    """The columns of an outcome."""
+    return {
+        "operation_id": row.operation_id,
+        "finished_at": timestamp(row.finished_at),
+        "status": row.status,
+        "answered_by": row.answered_by,
+        "answer": row.answer,
+        "signal": row.signal,
+        "budget_pico": _pico(row.budget),
+        "alpha": row.alpha,
+        "error": row.error,
+    }
+
+
+def _pico(cost: Cost | None) -> int | None:
+    return None if cost is None else cost.pico

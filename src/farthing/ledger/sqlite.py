@@ -1,0 +1,200 @@
+"""The ledger in an SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+
+from farthing.core.errors import LedgerError
+from farthing.ledger import schema
+from farthing.ledger._writer import Row, Writer
+from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
+
+_BUSY_SECONDS = 30
+
+
+class Ledger:
+    """Operations and attempts in one SQLite file, which several processes may write at once.
+
+    Rows are written by a thread of their own, all that have come in the meantime in one
+    transaction. What `finish` or `flush` has confirmed is on disk.
+    """
+
+    def __init__(self, path: Path, engine: Engine, *, texts: bool) -> None:
+        self.path = path
+        self._writer: Writer | None = Writer(engine, texts=texts)
+
+    @classmethod
+    def open(cls, path: str | Path, *, texts: bool = True) -> Self:
+        """Open or create the ledger at `path`.
+
+        Args:
+            texts: whether prompts and answers are kept verbatim.
+
+        Raises:
+            LedgerError: the file cannot be written, is no ledger, or has another schema.
+        """
+        path = Path(path)
+        engine = _engine(path, "rwc", begin="BEGIN IMMEDIATE")
+        try:
+            _use_wal(engine)
+            with engine.begin() as connection:
+                if not inspect(connection).get_table_names():
+                    schema.metadata.create_all(connection)
+                    connection.execute(
+                        schema.meta.insert(),
+                        {"key": "schema_version", "value": schema.SCHEMA_VERSION},
+                    )
+                check_schema(connection, path)
+        except SQLAlchemyError as error:
+            engine.dispose()
+            raise LedgerError(f"cannot open the ledger {path}: {_cause(error)}") from error
+        except LedgerError:
+            engine.dispose()
+            raise
+        return cls(path, engine, texts=texts)
+
+    def begin(self, row: OperationRow) -> None:
+        """Book the start of an operation, without waiting."""
+        self._open_writer().put(row)
+
+    def attempt(self, row: AttemptRow) -> None:
+        """Book an attempt, without waiting."""
+        self._open_writer().put(row)
+
+    async def finish(self, row: OutcomeRow) -> None:
+        """Book an outcome; returns when it and all that was booked before are on disk.
+
+        Raises LedgerError if they could not be written.
+        """
+        await self._settled(row)
+
+    async def flush(self) -> None:
+        """Return when all that was booked before is on disk; LedgerError if it is not."""
+        await self._settled(None)
+
+    async def close(self) -> None:
+        """Flush, and take no more; LedgerError if rows were left that could not be written."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            waiter = _Waiter()
+            writer.stop(waiter.settle)
+            await self._confirmed(waiter)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _settled(self, row: Row | None) -> None:
+        waiter = _Waiter()
+        self._open_writer().put(row, waiter.settle)
+        await self._confirmed(waiter)
+
+    async def _confirmed(self, waiter: _Waiter) -> None:
+        failure = await waiter.future
+        if failure is not None:
+            raise LedgerError(
+                f"cannot write to the ledger {self.path}: {_cause(failure)}; the rows are kept in "
+                "memory and tried again with the next ones"
+            ) from failure
+
+    def _open_writer(self) -> Writer:
+        if self._writer is None:
+            raise LedgerError(f"the ledger {self.path} is closed")
+        return self._writer
+
+
+class _Waiter:
+    """A future that another thread can settle."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Exception | None] = self._loop.create_future()
+
+    def settle(self, failure: Exception | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._set, failure)
+
+    def _set(self, failure: Exception | None) -> None:
+        if not self.future.done():
+            self.future.set_result(failure)
+
+
+def open_to_read(path: str | Path) -> Engine:
+    """An engine that reads the ledger at `path`, also while others write to it.
+
+    Raises LedgerError if there is no ledger, or it has another schema.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise LedgerError(f"there is no ledger at {path}; name the one to read with --db")
+    engine = _engine(path, "ro", begin="BEGIN")
+    try:
+        with engine.begin() as connection:
+            check_schema(connection, path)
+    except SQLAlchemyError as error:
+        raise LedgerError(f"cannot read the ledger {path}: {_cause(error)}") from error
+    return engine
+
+
+def check_schema(connection: Connection, path: Path) -> None:
+    """Raise LedgerError unless the database is a ledger of this version."""
+    version = None
+    if inspect(connection).has_table("meta"):
+        query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
+        version = connection.execute(query).scalar()
+    if version is None:
+        raise LedgerError(f"{path} is a database, but no ledger of Farthing; name another file")
+    if version != schema.SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger {path} has schema {version}, and this Farthing writes schema "
+            f"{schema.SCHEMA_VERSION}; use the version of Farthing that wrote it, or start a new "
+            "file"
+        )
+
+
+def _engine(path: Path, mode: str, *, begin: str) -> Engine:
+    url = f"sqlite:///file:{quote(str(path))}?mode={mode}&uri=true"
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say, not the driver
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _use_wal(engine: Engine) -> None:
+    """Turn write-ahead logging on; SQLite does not wait when another process does the same."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection = engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            finally:
+                connection.close()
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _cause(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DatabaseError) else error
+    return str(cause)

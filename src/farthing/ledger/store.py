@@ -1,0 +1,61 @@
+"""What a ledger does, and one that only remembers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
+
+
+class Store(Protocol):
+    """Where operations and attempts are booked; rows are only ever added."""
+
+    def begin(self, row: OperationRow) -> None:
+        """Book the start of an operation, without waiting."""
+        ...
+
+    def attempt(self, row: AttemptRow) -> None:
+        """Book an attempt, without waiting."""
+        ...
+
+    async def finish(self, row: OutcomeRow) -> None:
+        """Book an outcome; returns when it and all that was booked before are safe.
+
+        Raises LedgerError if they could not be written.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return when all that was booked before is safe; LedgerError if it is not."""
+        ...
+
+    async def close(self) -> None:
+        """Flush, and take no more."""
+        ...
+
+
+class MemoryLedger:
+    """A `Store` that keeps its rows in lists and forgets them with the process."""
+
+    def __init__(self) -> None:
+        self.operations: list[OperationRow] = []
+        self.attempts: list[AttemptRow] = []
+        self.outcomes: list[OutcomeRow] = []
+
+    def begin(self, row: OperationRow) -> None:
+        """Book the start of an operation."""
+        self.operations.append(row)
+
+    def attempt(self, row: AttemptRow) -> None:
+        """Book an attempt."""
+        self.attempts.append(row)
+
+    async def finish(self, row: OutcomeRow) -> None:
+        """Book an outcome."""
+        self.outcomes.append(row)
+
+    async def flush(self) -> None:
+        """Nothing to wait for."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
