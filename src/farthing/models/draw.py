@@ -94,7 +94,7 @@ class Draw:
         absent = [c for c in ("input_tokens", "output_tokens") if c not in names]
         if absent:
             raise DataError(
-                f"{path}: sampling 'n' bills the prompt once, so it needs {', '.join(absent)}{help_}"
+                f"{path}: sampling 'n' bills the prompt once; it needs {', '.join(absent)}{help_}"
             )
         tokens_in = self.column("input_tokens", model)
         tokens_out = self.column("output_tokens", model)
@@ -112,7 +112,7 @@ class Draw:
                 f"{path}: the recorded costs of model {name!r} do not follow from its token counts "
                 f"by fixed prices, so the prompt's share of them is unknown{help_}"
             )
-        input_cost = np.rint(features[:, :2] @ rates[:2]).astype(np.int64)
+        input_cost: Ints = np.rint(features[:, :2] @ rates[:2]).astype(np.int64)
         return np.minimum(input_cost.reshape(tokens_in.shape), self.cost[model])
 
 

@@ -1,0 +1,1 @@
+"""Choose and certify: replay, the search of thresholds, the plan file."""
