@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -36,6 +37,12 @@ def test_every_room_is_in_the_order() -> None:
     rooms = {path.parent.name for path in source.glob("*/__init__.py")}
     modules = {path.stem for path in source.glob("*.py")} - {"__init__", "__main__"}
     assert rooms | modules == set(contract())
+
+
+def test_architecture_page_tells_the_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("\n## ")[1]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == contract()
 
 
 def test_core_needs_only_the_standard_library() -> None:

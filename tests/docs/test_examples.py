@@ -254,8 +254,8 @@ class Page:
             return
         # Empty lines first, so that a traceback names the line of the page.
         source = "\n" * (block.line - 1) + source
-        code = compile(source, str(self.path), "exec", dont_inherit=True)
         try:
+            code = compile(source, str(self.path), "exec", dont_inherit=True)
             exec(code, self.namespace)
         except (Exception, SystemExit) as error:
             at = error.__traceback__
