@@ -1,0 +1,144 @@
+"""The web application: which address is answered by what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import hdrs, web
+
+import farthing
+from farthing.core.errors import LedgerError, RequestError, UnknownModelError
+from farthing.gateway.answering import answer, log_error
+from farthing.gateway.errors import cause, error_body, shape, status_of
+from farthing.gateway.metadata import read_label, read_tags
+from farthing.gateway.service import Service
+from farthing.gateway.wire import ChatCall, check_plain_text, encode, read_call
+
+SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+MEGABYTE = 2**20
+
+
+def create_app(service: Service) -> web.Application:
+    """The application that serves `service`; the caller closes the service afterwards."""
+    app = web.Application(client_max_size=int(service.config.max_body_mb * MEGABYTE))
+    app[SERVICE] = service
+    app.router.add_post("/v1/chat/completions", _guarded(chat))
+    app.router.add_get("/v1/models", _guarded(models))
+    app.router.add_get("/v1/models/{name:.+}", _guarded(model))
+    app.router.add_get("/healthz", health)
+    app.router.add_route("*", "/{path:.*}", unknown)
+    return app
+
+
+def json_response(value: Any, status: int = 200) -> web.Response:
+    """`value` as JSON."""
+    return web.Response(body=encode(value), status=status, content_type="application/json")
+
+
+def _guarded(handler: Handler) -> Handler:
+    """`handler` for those who may come in, its errors told in OpenAI's shape."""
+
+    async def guarded(http: web.Request) -> web.StreamResponse:
+        try:
+            http.app[SERVICE].admit(http.headers.get(hdrs.AUTHORIZATION))
+            return await handler(http)
+        except ConnectionError:
+            raise
+        except web.HTTPRequestEntityTooLarge:
+            limit = http.app[SERVICE].config.max_body_mb
+            told = shape(
+                f"the body is larger than max_body_mb = {limit:g}", "invalid_request_error"
+            )
+            return json_response(told, 413)
+        except web.RequestPayloadError as error:
+            return _failed(RequestError(f"the body cannot be read: {error}"))
+        except Exception as error:
+            return _failed(cause(error))
+
+    return guarded
+
+
+def _failed(error: BaseException) -> web.Response:
+    log_error(error)
+    response = json_response(error_body(error), status_of(error))
+    if response.status == 401:
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if isinstance(error, LedgerError):
+        response.headers["x-should-retry"] = "false"  # OpenAI's clients would pay again
+    return response
+
+
+async def chat(http: web.Request) -> web.StreamResponse:
+    """`POST /v1/chat/completions`."""
+    service = http.app[SERVICE]
+    most, told = service.config.max_body_mb * MEGABYTE, http.content_length or 0
+    if told > most:
+        raise web.HTTPRequestEntityTooLarge(int(most), told)
+    async with asyncio.timeout(service.config.request_timeout_s):
+        body = await http.read()
+    question = read_label("x-farthing-question", http.headers.get("x-farthing-question", ""))
+    tags = read_tags(http.headers.get("x-farthing-tags"))
+    return await answer(http, service, _checked(service, read_call(body, question)), tags)
+
+
+def _checked(service: Service, call: ChatCall) -> ChatCall:
+    """`call` as what it names can answer it; RequestError if nothing of the name can."""
+    name = call.model
+    if name in service.plans:
+        check_plain_text(f"plan {name!r}", call.request, samples=False)
+        return replace(call, request=replace(call.request, raw=None))
+    if name not in service.models:
+        known = ", ".join([*service.plans, *service.models])
+        raise UnknownModelError(f"no model or plan is called {name!r}; this gateway has {known}")
+    if not service.is_raw(name):
+        check_plain_text(f"model {name!r}", call.request, samples=service.models[name].card.n)
+    return call
+
+
+async def models(http: web.Request) -> web.Response:
+    """`GET /v1/models`: plans and models."""
+    service = http.app[SERVICE]
+    names = [*service.plans, *service.models]
+    return json_response({"object": "list", "data": [_entry(service, name) for name in names]})
+
+
+async def model(http: web.Request) -> web.Response:
+    """`GET /v1/models/NAME`."""
+    service = http.app[SERVICE]
+    name = http.match_info["name"]
+    if name not in service.plans and name not in service.models:
+        raise UnknownModelError(f"no model or plan is called {name!r}")
+    return json_response(_entry(service, name))
+
+
+def _entry(service: Service, name: str) -> dict[str, Any]:
+    served = service.plans.get(name)
+    told: dict[str, Any] = {"kind": "model"}
+    if served:
+        told = {"kind": "plan", "models": list(served.models)}
+    return {
+        "id": name,
+        "object": "model",
+        "created": service.started,
+        "owned_by": "farthing",
+        "farthing": told,
+    }
+
+
+async def health(http: web.Request) -> web.Response:
+    """`GET /healthz`: that the gateway runs; it asks for no token."""
+    return json_response({"status": "ok", "version": farthing.__version__})
+
+
+async def unknown(http: web.Request) -> web.Response:
+    """Every other address."""
+    known = ("/v1/chat/completions", "/v1/models", "/healthz")
+    status = 405 if http.path in known else 404
+    what = f"{http.method} is not answered" if status == 405 else "there is nothing"
+    message = f"{what} at {http.path}; this gateway has {', '.join(known)}"
+    return json_response(shape(message, "invalid_request_error"), status)

@@ -1,0 +1,289 @@
+"""The configuration file: read, checked, and every mistake told with its line."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from farthing.core.errors import ConfigError
+from farthing.gateway._toml import key_lines
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.:/@#+-]{0,127}", re.ASCII)
+_SECTIONS = ("gateway", "ledger", "models", "plans")
+_PATH_IN_ERROR = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_FIELD_IN_ERROR = re.compile(r"unknown field `(?P<field>[^`]*)`")
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class GatewayConfig(_Section, frozen=True, kw_only=True):
+    """How requests come in.
+
+    Attributes:
+        host: address to listen on.
+        port: 0 takes any free one.
+        token_env: environment variable with the token that clients must send.
+        allow_open: whether other machines may come in without a token.
+        answer: how final answers are read from texts for the ledger.
+        max_body_mb: largest request, in megabytes of 1,048,576 bytes.
+        request_timeout_s: seconds for a request in all.
+        keepalive_s: seconds between signs of life while a plan decides.
+        shutdown_s: seconds that requests in flight are given on shutdown.
+        store_prompts: whether prompts and answers go into the ledger.
+    """
+
+    host: Name = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080
+    token_env: Name | None = None
+    allow_open: bool = False
+    answer: Name = "text"
+    max_body_mb: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 20
+    request_timeout_s: Seconds = 600
+    keepalive_s: Seconds = 3
+    shutdown_s: Seconds = 30
+    store_prompts: bool = True
+
+
+class LedgerConfig(_Section, frozen=True, kw_only=True):
+    """Where it is booked."""
+
+    path: Name = "farthing.db"
+
+
+class PlansConfig(_Section, frozen=True, kw_only=True):
+    """Which plans are served."""
+
+    files: tuple[Name, ...] = ()
+
+
+class PriceConfig(_Section, frozen=True, kw_only=True):
+    """Prices in USD per million tokens."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+
+
+class TinyConfig(_Section, frozen=True, kw_only=True):
+    """One of the models in the package."""
+
+    kind: str
+    size: Literal["small", "mid", "large"]
+
+
+class RecordedConfig(_Section, frozen=True, kw_only=True):
+    """Answers from a recording; `model` is the recording's name for the model."""
+
+    kind: str
+    path: Name
+    model: Name
+    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    seed: int = 0
+
+
+class HttpConfig(_Section, frozen=True, kw_only=True):
+    """An upstream; see `farthing.models.http.HttpModel`."""
+
+    kind: str
+    base_url: Name
+    model: Name | None = None
+    key_env: Name | None = None
+    headers: dict[str, str] = {}
+    timeout_s: Seconds = 120
+    connect_timeout_s: Seconds = 10
+    n: bool = True
+    stream_usage: bool = True
+    env_proxy: bool = False
+    price: PriceConfig | None = None
+
+
+ModelConfig = TinyConfig | RecordedConfig | HttpConfig
+KINDS: dict[str, type[ModelConfig]] = {
+    "tiny": TinyConfig,
+    "http": HttpConfig,
+    "recorded": RecordedConfig,
+}
+SectionType = TypeVar("SectionType", bound=_Section)
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole configuration.
+
+    Attributes:
+        path: the file, as the user named it.
+        plan_files: plans to serve, as paths that hold from the working directory.
+        lines: where the keys stand in the file.
+    """
+
+    path: str
+    gateway: GatewayConfig
+    ledger: LedgerConfig
+    models: Mapping[str, ModelConfig]
+    plan_files: tuple[Path, ...]
+    lines: Mapping[tuple[str, ...], int] = {}
+
+    def error(self, message: str, *key: str) -> ConfigError:
+        """A ConfigError that names the file, the key and the key's line."""
+        return _error(self.path, self.lines, message, key)
+
+    def file(self, path: str) -> Path:
+        """A path of the file, which is relative to the file's folder."""
+        return Path(self.path).parent / Path(path).expanduser()
+
+
+def load(
+    path: str | Path,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    plans: Sequence[str | Path] = (),
+) -> Config:
+    """The configuration in `path`; `host`, `port` and `plans` come from the command line.
+
+    Raises ConfigError, with file, key and line, for whatever is wrong with it.
+    """
+    name = str(path)
+    try:
+        text = Path(path).read_text("utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "there is no such file; `farthing init` writes one to start from", path=name
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"the file cannot be read: {reason}", path=name) from error
+    try:
+        tables = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(name, text, error) from error
+    return _build(name, tables, key_lines(text), host, port, plans)
+
+
+def _build(
+    path: str,
+    tables: dict[str, Any],
+    lines: Mapping[tuple[str, ...], int],
+    host: str | None,
+    port: int | None,
+    plans: Sequence[str | Path],
+) -> Config:
+    for section in tables:
+        if section not in _SECTIONS:
+            raise _error(
+                path, lines, f"unknown section{_did_you_mean(section, _SECTIONS)}", [section]
+            )
+    gateway = _section(path, lines, tables, GatewayConfig, "gateway")
+    changes = {"host": host, "port": port}
+    gateway = msgspec.structs.replace(
+        gateway, **{key: value for key, value in changes.items() if value is not None}
+    )
+    files = _section(path, lines, tables, PlansConfig, "plans").files
+    models = tables.get("models")
+    if not isinstance(models, dict) or not models:
+        raise _error(path, lines, "no model is configured; add a table [models.NAME]", ["models"])
+    config = Config(
+        path=path,
+        gateway=gateway,
+        ledger=_section(path, lines, tables, LedgerConfig, "ledger"),
+        models={name: _model(path, lines, models, name) for name in models},
+        plan_files=(),
+        lines=lines,
+    )
+    if not (gateway.token_env or gateway.allow_open or _is_loopback(gateway.host)):
+        raise config.error(
+            f"{gateway.host} can be reached from other machines, and nothing asks them for a "
+            "token: set token_env, or allow_open = true if that is meant",
+            "gateway",
+            "host",
+        )
+    found = (*(config.file(file) for file in files), *(Path(plan) for plan in plans))
+    return msgspec.structs.replace(config, plan_files=tuple(dict.fromkeys(found)))
+
+
+def _model(
+    path: str, lines: Mapping[tuple[str, ...], int], models: dict[str, Any], name: str
+) -> ModelConfig:
+    key = ("models", name)
+    table = models[name]
+    if not _NAME.fullmatch(name):
+        raise _error(
+            path, lines, "a model's name is made of letters, digits and . _ : / @ # + -", key
+        )
+    if not isinstance(table, dict):
+        raise _error(path, lines, f"expected a table [models.{name}]", key)
+    kind = table.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        known = ", ".join(f'"{known}"' for known in KINDS)
+        hint = _did_you_mean(kind, KINDS) if isinstance(kind, str) else ""
+        where = (*key, "kind") if "kind" in table else key
+        raise _error(path, lines, f"kind must be one of {known}{hint}", where)
+    return _section(path, lines, models, KINDS[kind], *key)
+
+
+def _section(
+    path: str,
+    lines: Mapping[tuple[str, ...], int],
+    tables: Mapping[str, Any],
+    kind: type[SectionType],
+    *key: str,
+) -> SectionType:
+    try:
+        return msgspec.convert(tables.get(key[-1], {}), kind)
+    except msgspec.ValidationError as error:
+        parts = _PATH_IN_ERROR.match(str(error))
+        assert parts is not None
+        place = re.sub(r"\[[^]]*\]", "", parts["path"] or "")
+        inner = [part for part in place.split(".") if part]
+        text = parts["text"].replace("`", "")
+        unknown = _FIELD_IN_ERROR.search(str(error))
+        if unknown:
+            owner: Any = PriceConfig if inner == ["price"] else kind
+            field = unknown["field"]
+            inner.append(field)
+            text = f"unknown key{_did_you_mean(field, owner.__struct_fields__)}"
+        text = text.replace("Object missing required field", "missing key")
+        raise _error(path, lines, text[:1].lower() + text[1:], [*key, *inner]) from error
+
+
+def _error(
+    path: str, lines: Mapping[tuple[str, ...], int], message: str, key: Sequence[str]
+) -> ConfigError:
+    line = next(
+        (lines[tuple(key[:n])] for n in range(len(key), 0, -1) if tuple(key[:n]) in lines), None
+    )
+    return ConfigError(message, path=path, key=".".join(key), line=line)
+
+
+def _syntax_error(path: str, text: str, error: tomllib.TOMLDecodeError) -> ConfigError:
+    told = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
+    message = str(error)[: told.start()] if told else str(error)
+    line = int(told[1]) if told and told[1] else len(text.splitlines())
+    column = f" in column {told[2]}" if told and told[2] else ", at the end of the file"
+    return ConfigError(f"this is not TOML: {message}{column}", path=path, line=line)
+
+
+def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,80 @@
+"""Errors in OpenAI's shape, and the HTTP status of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from farthing.core.errors import (
+    BudgetError,
+    FarthingError,
+    LedgerError,
+    RequestError,
+    UnknownModelError,
+    UpstreamError,
+)
+
+PASSED_ON = frozenset({400, 404, 409, 413, 422, 429})
+_UPSTREAM_STATUS = {"timeout": 504}
+_TYPES = {401: "authentication_error", 402: "budget_error", 429: "rate_limit_error"}
+
+
+class AccessError(RequestError):
+    """A client that did not send the token."""
+
+
+def cause(error: BaseException) -> BaseException:
+    """The first error of a group of errors, else the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status that tells a client of `error`."""
+    match error:
+        case UpstreamError(kind="status", status=int(status)) if status in PASSED_ON:
+            return status
+        case UpstreamError():
+            return _UPSTREAM_STATUS.get(error.kind, 502)
+        case AccessError():
+            return 401
+        case UnknownModelError():
+            return 404
+        case RequestError():
+            return 400
+        case BudgetError():
+            return 402
+        case LedgerError():
+            return 503
+        case TimeoutError():
+            return 504
+    return 500
+
+
+def error_body(error: BaseException) -> dict[str, Any]:
+    """What a client is told of `error`; an upstream's own error object is passed on."""
+    status = status_of(error)
+    match error:
+        case UpstreamError(kind="status", body={"error": Mapping() as told}) if status in PASSED_ON:
+            return {"error": dict(told)}
+        case UpstreamError():
+            return shape(str(error), "upstream_error", code=f"upstream_{error.kind}")
+        case RequestError():
+            return shape(str(error), _type(status), param=error.param, code=error.code)
+        case TimeoutError():
+            return shape("the request took longer than request_timeout_s", "server_error")
+        case FarthingError():
+            return shape(str(error), _type(status))
+    return shape("an error within the gateway; its log tells more", "server_error")
+
+
+def shape(
+    message: str, type: str, *, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
+    """An error object as OpenAI's clients read it."""
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+def _type(status: int) -> str:
+    return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")

@@ -1,0 +1,199 @@
+"""What the gateway does when its upstream, its clients or its ledger misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import openai
+import pytest
+
+from farthing.core.errors import LedgerError
+
+ASK: Any = [{"role": "user", "content": "hello, this is private"}]
+MODELS = pytest.mark.parametrize("model", ["gpt", "lone"])
+STREAM = pytest.mark.parametrize("stream", [False, True])
+
+
+def error_of(body: bytes) -> dict[str, Any]:
+    told = json.loads(body)
+    assert set(told) == {"error"}
+    assert set(told["error"]) >= {"message", "type", "param", "code"}
+    error: dict[str, Any] = told["error"]
+    return error
+
+
+@pytest.mark.parametrize("model", ["down", "doomed"])
+@STREAM
+async def test_upstream_down(gateway: Any, model: str, stream: bool) -> None:
+    status, _, body = await gateway.chat(model=model, stream=stream)
+    assert status == 502
+    assert error_of(body)["code"] == "upstream_unreachable"
+    assert "model 'down'" in error_of(body)["message"]
+    (outcome,) = gateway.ledger.outcomes
+    (attempt,) = gateway.ledger.attempts
+    assert (outcome.status, attempt.status, str(attempt.cost)) == ("failed", "failed", "0")
+
+
+@MODELS
+@STREAM
+async def test_upstream_slow(gateway: Any, model: str, stream: bool) -> None:
+    gateway.upstream.delay_s = 9
+    status, _, body = await gateway.chat(model=model, stream=stream)
+    assert status == 504
+    assert error_of(body)["code"] == "upstream_timeout"
+    assert gateway.ledger.attempts[0].status == "failed"
+    assert gateway.ledger.attempts[0].cost is None
+
+
+@MODELS
+@STREAM
+async def test_upstream_sends_malformed_json(gateway: Any, model: str, stream: bool) -> None:
+    gateway.upstream.malformed = b'{"choices": ['
+    status, _, body = await gateway.chat(model=model, stream=stream)
+    assert status == 502
+    assert error_of(body)["code"] == "upstream_malformed"
+
+
+@MODELS
+@STREAM
+@pytest.mark.parametrize(
+    ("upstream_status", "status"),
+    [(400, 400), (404, 404), (422, 422), (429, 429), (401, 502), (403, 502), (500, 502)],
+)
+async def test_upstream_answers_with_an_error(
+    gateway: Any, model: str, stream: bool, upstream_status: int, status: int
+) -> None:
+    sent = {"message": "as the upstream says", "type": "t", "param": "p", "code": "c"}
+    gateway.upstream.status, gateway.upstream.error = upstream_status, {"error": sent}
+    got, _, body = await gateway.chat(model=model, stream=stream)
+    assert got == status
+    if status == upstream_status:
+        assert error_of(body) == sent
+    else:
+        assert error_of(body)["code"] == "upstream_status"
+        assert "as the upstream says" not in error_of(body)["message"]
+
+
+async def test_upstream_cuts_a_whole_answer(gateway: Any) -> None:
+    gateway.upstream.cut_at = 50
+    status, _, body = await gateway.chat(model="gpt")
+    assert status == 502
+    assert error_of(body)["code"] == "upstream_cut"
+
+
+async def test_upstream_cuts_a_stream(gateway: Any) -> None:
+    gateway.upstream.cut_at = 400
+    status, _, body = await gateway.chat(model="gpt", stream=True)
+    assert status == 200
+    *events, last = [event for event in body.split(b"\n\n") if event]
+    assert events
+    assert gateway.upstream.sent[0].startswith(b"\n\n".join(events))
+    assert error_of(last.removeprefix(b"data: "))["code"] == "upstream_cut"
+    assert b"[DONE]" not in body
+    (attempt,) = gateway.ledger.attempts
+    assert (attempt.status, attempt.cost) == ("failed", None)
+    assert gateway.ledger.outcomes[0].status == "failed"
+    stream = await gateway.client().chat.completions.create(model="gpt", messages=ASK, stream=True)
+    with pytest.raises(openai.APIError, match=r"ended its stream|closed the connection"):
+        [chunk async for chunk in stream]
+
+
+@STREAM
+async def test_a_request_takes_too_long(start: Any, stream: bool) -> None:
+    gateway = await start(request_timeout_s=0.1)
+    gateway.parrot.delay_s = 0.4
+    for model in ("parrot", "cheap"):
+        status, _, body = await gateway.chat(model=model, stream=stream)
+        assert status == 504
+        assert "request_timeout_s" in error_of(body)["message"]
+    await gateway.service.drains.wait(5)
+    assert [a.status for a in gateway.ledger.attempts] == ["cancelled"] * 2
+    assert all(attempt.usage for attempt in gateway.ledger.attempts)
+
+
+@pytest.mark.parametrize("model", ["parrot", "cheap"])
+async def test_a_stream_takes_too_long(start: Any, model: str) -> None:
+    gateway = await start(request_timeout_s=0.25, keepalive_s=0.05)
+    gateway.parrot.delay_s = 0.2
+    status, _, body = await gateway.chat(model=model, stream=True, messages=ASK)
+    assert status == 200
+    *_, last = [event for event in body.split(b"\n\n") if event]
+    assert "request_timeout_s" in error_of(last.removeprefix(b"data: "))["message"]
+    await gateway.service.drains.wait(5)
+    assert [outcome.status for outcome in gateway.ledger.outcomes] == ["failed"]
+    assert gateway.ledger.attempts[-1].status == "cancelled"
+
+
+@pytest.mark.parametrize("model", ["gpt", "lone", "parrot", "cheap"])
+@STREAM
+async def test_the_client_leaves(gateway: Any, model: str, stream: bool) -> None:
+    gateway.upstream.delay_s = gateway.parrot.delay_s = 0.2
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await gateway.chat(model=model, stream=stream)
+    await asyncio.sleep(0.05)
+    await gateway.service.drains.wait(5)
+    (attempt,) = gateway.ledger.attempts
+    assert attempt.status == "cancelled"
+    assert attempt.usage
+    assert attempt.cost
+    assert [outcome.status for outcome in gateway.ledger.outcomes] == ["cancelled"]
+    if model in ("gpt", "lone"):
+        assert gateway.upstream.answered == 1
+
+
+async def test_the_client_leaves_within_a_stream(gateway: Any) -> None:
+    gateway.upstream.words = ("word ",) * 20
+    gateway.upstream.chunk_delay_s = 0.02
+    ask = {"model": "gpt", "messages": ASK, "stream": True}
+    async with gateway.http.post("/v1/chat/completions", json=ask) as response:
+        await response.content.readany()
+        response.close()
+    (attempt,) = await gateway.attempts(1)
+    assert gateway.upstream.answered == 1
+    assert attempt.status == "cancelled"
+    assert attempt.usage.output_tokens == gateway.upstream.billed_output == 20
+    assert attempt.samples[0].text == "word " * 20
+
+
+async def test_a_ledger_that_cannot_be_written(gateway: Any, monkeypatch: Any) -> None:
+    async def full(row: Any) -> None:
+        raise LedgerError("cannot write to the ledger: the disk is full")
+
+    monkeypatch.setattr(gateway.ledger, "finish", full)
+    for model in ("gpt", "cheap"):
+        status, _, body = await gateway.chat(model=model)
+        assert status == 503
+        assert "the disk is full" in error_of(body)["message"]
+        _, _, body = await gateway.chat(model=model, stream=True)
+        assert b"the disk is full" in body
+        assert b"[DONE]" not in body
+
+
+async def test_neither_keys_nor_prompts_in_logs_and_errors(
+    gateway: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    model = gateway.service.models["gpt"]
+    model._headers["Authorization"] = "Bearer sk-very-secret"
+    model._secrets.append("sk-very-secret")
+    gateway.upstream.status = 401
+    gateway.upstream.error = {"error": {"message": "no sk-very-secret"}}
+    said = []
+    for stream in (False, True):
+        said.append((await gateway.chat(model="gpt", messages=ASK, stream=stream))[2])
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("hello, this is private")
+
+    monkeypatch.setattr(gateway.parrot, "complete", fail)
+    status, _, body = await gateway.chat(model="parrot", messages=ASK)
+    assert status == 500
+    assert "ZeroDivisionError" in caplog.text
+    for text in (caplog.text, *map(str, [*said, body])):
+        assert "secret" not in text
+        assert "private" not in text
+    assert "secret" not in repr(gateway.ledger)
