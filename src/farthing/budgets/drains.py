@@ -19,11 +19,16 @@ class Drains:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` as a task that cannot be lost."""
+        """Run `work` as a task that cannot be lost; it sees to its own errors."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # taken, since there may be nobody left whom it concerns
 
     async def wait(self, seconds: float | None = None) -> int:
         """Wait until all are done, at most `seconds`, then cancel the rest.

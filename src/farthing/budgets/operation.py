@@ -130,8 +130,8 @@ class Operation:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            attempt.status = "cancelled"
-            work.add_done_callback(_silence)
+            if not work.done():
+                attempt.status = "cancelled"
             raise
 
     async def stream(
@@ -154,7 +154,6 @@ class Operation:
             if not task.done():
                 attempt.status = "cancelled"
                 reader.leave()
-                task.add_done_callback(_silence)
 
     async def finish(
         self,
@@ -276,9 +275,3 @@ class Operation:
         if self.ledger is not None:
             card = self.models[attempt.model].card
             self.ledger.attempt(attempt.row(self.id, card, price))
-
-
-def _silence(task: asyncio.Task[object]) -> None:
-    """Take a background task's error, which is booked and has nobody left to go to."""
-    if not task.cancelled():
-        task.exception()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count, groupby, islice
@@ -63,7 +64,7 @@ class Exported:
 class _Sink(Protocol):
     def write(self, rows: list[dict[str, Any]]) -> None: ...
 
-    def close(self, metadata: Mapping[str, str]) -> None: ...
+    def close(self) -> None: ...
 
 
 def export(
@@ -112,18 +113,10 @@ def _write(
     task: str,
     progress: Callable[[int, int], object],
 ) -> Exported:
-    total = connection.execute(_count(window)).scalar_one()
+    total, estimated = connection.execute(_counts(window)).one()
     left_out = connection.execute(_left_out(window)).scalar_one()
+    exported = Exported(total, left_out, estimated)
     readers = connection.execute(_readers(window)).scalars().all()
-    estimated = done = 0
-    sink: _Sink = _Parquet(part) if suffix == ".parquet" else _JsonLines(part)
-    rows = _rows(connection, window, task)
-    while batch := list(islice(rows, _BATCH)):
-        sink.write([row for row, _ in batch])
-        estimated += sum(basis == "estimated" for _, basis in batch)
-        done += len(batch)
-        progress(done, total)
-    exported = Exported(done, left_out, estimated)
     metadata = {
         "source": "a ledger of Farthing",
         "licence": "the owner's",
@@ -131,7 +124,13 @@ def _write(
     }
     if len(readers) == 1 and readers[0] is not None:
         metadata["farthing.answer"] = readers[0]
-    sink.close(metadata)
+    sink: _Sink = _Parquet(part, metadata) if suffix == ".parquet" else _JsonLines(part)
+    rows, done = _rows(connection, window, task), 0
+    with closing(sink):
+        while batch := list(islice(rows, _BATCH)):
+            sink.write(batch)
+            done += len(batch)
+            progress(done, total)
     return exported
 
 
@@ -147,14 +146,14 @@ def _notes(exported: Exported) -> str:
 
 
 class _Parquet:
-    def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
+    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
+        schema = SCHEMA.with_metadata(dict(metadata))
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=SCHEMA))
+        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=self._writer.schema))
 
-    def close(self, metadata: Mapping[str, str]) -> None:
-        self._writer.add_key_value_metadata(dict(metadata))
+    def close(self) -> None:
         self._writer.close()
 
 
@@ -165,16 +164,15 @@ class _JsonLines:
     def write(self, rows: list[dict[str, Any]]) -> None:
         self._file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
-    def close(self, metadata: Mapping[str, str]) -> None:
+    def close(self) -> None:
         self._file.close()
 
 
 def _rows(
     connection: Connection, window: list[ColumnElement[bool]], task: str
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """The recording's rows, each with the basis of its tokens."""
+) -> Iterator[dict[str, Any]]:
     query = _answered(
-        select(operations, attempts, samples, sample_count.label("in_call")), window
+        window, operations, attempts, samples, sample_count.label("in_call")
     ).order_by(
         operations.c.question,
         attempts.c.model,
@@ -185,7 +183,7 @@ def _rows(
     stream = connection.execution_options(yield_per=_BATCH).execute(query).mappings()
     for _, group in groupby(stream, key=lambda r: (r[operations.c.question], r[attempts.c.model])):
         for number, row in zip(count(), group):
-            yield _row(row, number, task), row[samples.c.basis]
+            yield _row(row, number, task)
 
 
 def _row(row: Mapping[Any, Any], number: int, task: str) -> dict[str, Any]:
@@ -217,17 +215,19 @@ def _row(row: Mapping[Any, Any], number: int, task: str) -> dict[str, Any]:
     }
 
 
-def _answered(query: Select[Any], window: list[ColumnElement[bool]]) -> Select[Any]:
+def _answered(window: list[ColumnElement[bool]], *columns: Any) -> Select[Any]:
     joined = samples.join(attempts).join(operations)
-    return query.select_from(joined).where(attempts.c.status == "ok", *window)
+    query: Select[Any] = select(*columns).select_from(joined)
+    return query.where(attempts.c.status == "ok", *window)
 
 
-def _count(window: list[ColumnElement[bool]]) -> Select[Any]:
-    return _answered(select(func.count()), window)
+def _counts(window: list[ColumnElement[bool]]) -> Select[Any]:
+    estimated = func.count().filter(samples.c.basis == "estimated")
+    return _answered(window, func.count(), estimated)
 
 
 def _readers(window: list[ColumnElement[bool]]) -> Select[Any]:
-    return _answered(select(operations.c.answer_reader).distinct(), window)
+    return _answered(window, operations.c.answer_reader).distinct()
 
 
 def _left_out(window: list[ColumnElement[bool]]) -> Select[Any]:

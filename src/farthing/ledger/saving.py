@@ -135,16 +135,16 @@ class SavingTally:
         if not estimated:
             modelled: Array = own @ self._modelled_by[:groups]
             return modelled
-        known = self._seen[0].sum(0) + self._seen_elsewhere[0].sum(0) > 0
-        classes = np.flatnonzero(known)
-        nearest = np.abs(np.arange(_CLASSES)[:, None] - classes).argmin(1)
-        missing = self._missing @ np.eye(len(classes))[nearest]
+        seen, cost = (self._seen + self._seen_elsewhere).sum(1)
+        known = seen > 0
+        nearest = np.abs(np.arange(_CLASSES)[:, None] - np.flatnonzero(known)).argmin(1)
+        missing = self._missing @ np.eye(known.sum())[nearest]
         count, total = (
             own @ self._seen[i][:groups, known] + other @ self._seen_elsewhere[i][:others, known]
             for i in (0, 1)
         )
-        overall = total.sum(1) / np.maximum(count.sum(1), 1)
-        mean = np.where(count > 0, total / np.maximum(count, 1), overall[:, None])
+        # A draw that has no answer for a length falls back on the data's own mean.
+        mean = np.where(count > 0, total / np.maximum(count, 1), cost[known] / seen[known])
         gap: Array = ((own @ missing[:groups]) * mean).sum(1)
         return gap
 

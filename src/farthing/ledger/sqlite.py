@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -42,9 +43,8 @@ class Ledger:
             LedgerError: the file cannot be written, is no ledger, or has another schema.
         """
         path = Path(path)
-        engine = _engine(path, "rwc", begin="BEGIN IMMEDIATE")
+        engine = _engine(path, "rwc", begin="BEGIN IMMEDIATE", pragma="synchronous = FULL")
         try:
-            _use_wal(engine)
             with engine.begin() as connection:
                 if not inspect(connection).get_table_names():
                     schema.metadata.create_all(connection)
@@ -53,7 +53,8 @@ class Ledger:
                         {"key": "schema_version", "value": schema.SCHEMA_VERSION},
                     )
                 check_schema(connection, path)
-        except SQLAlchemyError as error:
+            _use_wal(engine)
+        except (SQLAlchemyError, sqlite3.Error) as error:
             engine.dispose()
             raise LedgerError(f"cannot open the ledger {path}: {_cause(error)}") from error
         except LedgerError:
@@ -137,7 +138,7 @@ def open_to_read(path: str | Path) -> Engine:
     path = Path(path)
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path}; name the one to read with --db")
-    engine = _engine(path, "ro", begin="BEGIN")
+    engine = _engine(path, "rw", begin="BEGIN", pragma="query_only = ON")
     try:
         with engine.begin() as connection:
             check_schema(connection, path)
@@ -162,14 +163,14 @@ def check_schema(connection: Connection, path: Path) -> None:
         )
 
 
-def _engine(path: Path, mode: str, *, begin: str) -> Engine:
+def _engine(path: Path, mode: str, *, begin: str, pragma: str) -> Engine:
     url = f"sqlite:///file:{quote(str(path))}?mode={mode}&uri=true"
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin where we say, not the driver
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
@@ -189,7 +190,7 @@ def _use_wal(engine: Engine) -> None:
                 return
             finally:
                 connection.close()
-        except Exception as error:
+        except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

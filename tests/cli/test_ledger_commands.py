@@ -1,0 +1,88 @@
+import json
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+from ledger_rows import attempt, book, operation, outcome
+
+from farthing.core.money import Cost
+from farthing.ledger import Ledger
+
+PLAN = {"plan": "cheap", "strongest": "large", "requested": "cheap"}
+
+
+def farthing(*arguments, cwd):
+    code = "from farthing.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+async def folder(tmp_path):
+    async with Ledger.open(tmp_path / "farthing.db") as ledger:
+        for n in range(20):
+            await book(
+                ledger,
+                operation(n, **PLAN),
+                attempt(n, cost=10**9),
+                *([attempt(n, 1, model="large", cost=10**10)] if n % 4 == 0 else []),
+                outcome(n, budget=Cost(5 * 10**9), alpha=0.5),
+            )
+        failed = {"status": "failed", "tokens": None, "samples": (), "shares": ()}
+        await book(ledger, operation(99), attempt(99, **failed), outcome(99, "failed"))
+    return tmp_path
+
+
+def test_report_prints_what_was_spent_and_saved(folder):
+    done = farthing("report", "--by", "model", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "small 21 21 0.02* 2,000 0 200 0" in text
+    assert "large 5 5 0.05 500 0 50 0" in text
+    assert "all 21 26 0.07*" in text
+    assert "The cost of 1 of 26 attempts (3.8%) is unknown and in no sum." in text
+    assert "Attempts: 1 failed, 0 cancelled." in text
+    assert "20 answered, 1 failed, 0 cancelled, 0 in flight" in text
+    assert "large alone would have cost 0.2 USD (estimated; asked itself in 5 of 20)" in text
+    assert "beside 0.07 USD spent (counted): saving 65.0%, 95% interval" in text
+    assert "over the budget of 0.005 USD: 5 of 20 operations (counted), rate 0.250" in text
+    assert "certified at most 0.5" in text
+
+
+def test_report_in_json(folder):
+    done = farthing("report", "--by", "plan", "--since", "2026-01-01", "--json", cwd=folder)
+    told = json.loads(done.stdout)
+    assert [(g["name"], g["spend_usd"]) for g in told["groups"]] == [(None, "0"), ("cheap", "0.07")]
+    assert told["plans"][0]["saving"] == pytest.approx(0.65)
+    assert told["plans"][0]["significant"] is True
+
+
+def test_report_without_a_ledger(tmp_path):
+    done = farthing("report", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "farthing: there is no ledger at farthing.db; name the one to read with --db\n"
+    )
+    assert farthing("report", "--since", "noon", cwd=tmp_path).returncode == 2
+
+
+def test_export_writes_a_recording(folder):
+    done = farthing("export", "--since", "2026-01-31", "--out", "x.parquet", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "25 rows written to x.parquet; 1 attempts that failed, were cancelled or returned nothing "
+        "left out; tokens estimated in 0 rows.\n"
+    )
+    assert pq.read_table(folder / "x.parquet").num_rows == 25
+
+
+def test_prices(tmp_path):
+    done = farthing("prices", "gpt-4o-mini", "--json", cwd=tmp_path)
+    told = json.loads(done.stdout)
+    assert told["usd_per_million_tokens"]["cache_read"] == "0.075"
+    assert told["source"].startswith("genai-prices")
+    assert "0.075" in farthing("prices", "gpt-4o-mini", cwd=tmp_path).stdout
+    done = farthing("prices", "no-such-model", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "unknown" in done.stdout

@@ -1,0 +1,183 @@
+import json
+from datetime import timedelta
+
+import pytest
+from ledger_rows import START, attempt, book, operation, outcome
+
+from farthing.core.errors import LedgerError
+from farthing.core.money import Cost, Rates
+from farthing.core.response import Sample
+from farthing.core.usage import Usage
+from farthing.cost import Price, SampleShare
+from farthing.ledger import Ledger
+from farthing.ledger.plan_report import Conformity
+from farthing.ledger.report import make_report
+
+PLAN = {"plan": "cheap", "strongest": "large", "requested": "cheap"}
+BUDGET = {"budget": Cost(50), "alpha": 0.1}
+
+
+async def ledger_of(path, *rows):
+    async with Ledger.open(path) as ledger:
+        await book(ledger, *rows)
+    return path
+
+
+@pytest.fixture
+async def ledger(tmp_path):
+    """Four operations of a plan, one of a single model, one that never ended."""
+    return await ledger_of(
+        tmp_path / "l.db",
+        operation(1, key="alice", **PLAN),
+        attempt(1, cost=10),
+        outcome(1, answered_by="small", **BUDGET),
+        operation(2, key="alice", **PLAN),
+        attempt(2, cost=10),
+        attempt(2, 1, model="large", cost=60),
+        outcome(2, answered_by="large", **BUDGET),
+        operation(3, key="bob", **PLAN),
+        attempt(3, cost=10),
+        attempt(3, 1, model="large", cost=80),
+        outcome(3, answered_by="large", **BUDGET),
+        operation(4, key="bob", **PLAN),
+        attempt(4, tokens=None, samples=(), shares=(), status="failed", error="timeout"),
+        attempt(4, 1, model="large", cost=20),
+        outcome(4, answered_by="large", **BUDGET),
+        operation(5, started_at=START + timedelta(hours=2)),
+        attempt(5, model="large", cost=100, started_at=START + timedelta(hours=2)),
+        outcome(5, answered_by="large"),
+        operation(6, started_at=START + timedelta(hours=3)),
+    )
+
+
+def spends(report):
+    return {group.name: group.spend.pico for group in report.groups}
+
+
+def test_spend_by_each_grouping(ledger):
+    assert spends(make_report(ledger, by="model")) == {"small": 30, "large": 260}
+    assert spends(make_report(ledger, by="plan")) == {None: 100, "cheap": 190}
+    assert spends(make_report(ledger, by="key")) == {None: 100, "alice": 80, "bob": 110}
+    assert spends(make_report(ledger, by="day")) == {"2026-01-31": 190, "2026-02-01": 100}
+
+
+def test_counts_and_tokens(ledger):
+    report = make_report(ledger)
+    small = next(group for group in report.groups if group.name == "small")
+    assert (small.operations, small.attempts, small.failed, small.cancelled) == (4, 4, 1, 0)
+    assert (small.unknown_cost, small.unknown_usage, small.estimated_usage) == (1, 1, 0)
+    assert small.tokens == {
+        "input": 300,
+        "cache_read": 0,
+        "cache_write": 0,
+        "output": 30,
+        "reasoning": 0,
+    }
+    assert (report.total.operations, report.total.attempts) == (5, 8)
+    assert report.total.spend == Cost(290)
+    assert report.outcomes == {"ok": 5, "failed": 0, "cancelled": 0, "unfinished": 1}
+
+
+def test_the_saving_of_a_plan(ledger):
+    (plan,) = make_report(ledger).plans
+    assert (plan.plan, plan.strongest, plan.operations, plan.compared) == ("cheap", "large", 4, 3)
+    assert plan.saving.spent == Cost(10 + 70 + 90)
+    # Operation 1 by the mean of all that the large model was asked anywhere, which is two answers
+    # here, one whose operation is of unknown cost, and one outside of the plan.
+    assert plan.saving.strongest == Cost(60 + 80 + (60 + 80 + 100) // 3)
+    assert (plan.saving.basis, plan.saving.answered_by_strongest) == ("estimated", 2)
+
+
+def test_the_violations_of_a_certificate(ledger):
+    (plan,) = make_report(ledger).plans
+    (certificate,) = plan.certificates
+    assert certificate == Conformity(Cost(50), 0.1, operations=3, violations=2, unknown=1)
+    assert certificate.rate == pytest.approx(2 / 3)
+    # Clopper and Pearson, 2 of 3.
+    assert certificate.interval == pytest.approx((0.09429932, 0.99159624), abs=1e-7)
+
+
+def test_since_leaves_out_what_started_before(ledger):
+    report = make_report(ledger, since=START + timedelta(hours=1))
+    assert spends(report) == {"large": 100}
+    assert report.outcomes == {"ok": 1, "failed": 0, "cancelled": 0, "unfinished": 1}
+    assert report.plans == ()
+
+
+def test_json_is_safe_and_exact(ledger):
+    told = json.loads(json.dumps(make_report(ledger).as_json(), allow_nan=False))
+    assert told["total"]["spend_usd"] == "0.00000000029"
+    assert told["plans"][0]["strongest_basis"] == "estimated"
+    assert told["plans"][0]["certificates"][0]["violation_rate"] == pytest.approx(2 / 3)
+    assert told["since"] is None
+
+
+async def test_an_empty_ledger(tmp_path):
+    report = make_report(await ledger_of(tmp_path / "l.db"))
+    assert report.groups == ()
+    assert report.total.spend == Cost(0)
+    assert report.total.tokens["input"] is None
+    assert report.plans == ()
+
+
+async def test_sums_past_64_bits_are_exact(tmp_path):
+    most = 2**63 - 1
+    path = await ledger_of(
+        tmp_path / "l.db", operation(1), *(attempt(1, nth, cost=most) for nth in range(5))
+    )
+    assert make_report(path).total.spend == Cost(5 * most)
+
+
+async def test_a_strongest_model_that_was_never_asked(tmp_path):
+    samples = (Sample("a"), Sample("b"))
+    shares = (SampleShare(4, Cost(1), "exact"), SampleShare(6, Cost(1), "exact"))
+    path = await ledger_of(
+        tmp_path / "l.db",
+        operation(1, **PLAN),
+        attempt(1, cost=10, usage=Usage(5, 2, 0, 10), samples=samples, shares=shares),
+        outcome(1),
+    )
+    (plan,) = make_report(path).plans
+    assert plan.saving is None
+    assert plan.as_json()["strongest_usd"] is None
+    (plan,) = make_report(path, price=lambda _: Price(Rates(10, 100), "config")).plans
+    assert (plan.saving.strongest, plan.saving.basis) == (Cost(7 * 10 + 5 * 100), "modelled")
+
+
+async def test_several_samples_of_the_strongest_count_as_one_answer(tmp_path):
+    samples = (Sample("a"), Sample("b"))
+    shares = (SampleShare(4, Cost(30), "exact"), SampleShare(6, Cost(50), "exact"))
+    path = await ledger_of(
+        tmp_path / "l.db",
+        operation(1, **PLAN),
+        attempt(1, model="large", cost=60, samples=samples, shares=shares),
+        outcome(1),
+    )
+    (plan,) = make_report(path).plans
+    assert plan.saving.strongest == Cost(40)
+
+
+async def test_a_violation_needs_no_full_knowledge(tmp_path):
+    path = await ledger_of(
+        tmp_path / "l.db",
+        operation(1, **PLAN),
+        attempt(1, cost=51),
+        attempt(1, 1, tokens=None),
+        outcome(1, **BUDGET),
+    )
+    ((certificate,),) = (plan.certificates for plan in make_report(path).plans)
+    assert certificate == Conformity(Cost(50), 0.1, operations=1, violations=1, unknown=0)
+
+
+@pytest.mark.parametrize(
+    ("violations", "n", "interval"),
+    [(0, 10, (0.0, 0.3084971)), (10, 10, (0.6915029, 1.0)), (5, 100, (0.0164319, 0.1128349))],
+)
+def test_clopper_and_pearson(violations, n, interval):
+    conformity = Conformity(Cost(1), None, n, violations, 0)
+    assert conformity.interval == pytest.approx(interval, abs=1e-6)
+
+
+def test_an_unknown_grouping(ledger):
+    with pytest.raises(LedgerError, match="one of model, plan, key, day"):
+        make_report(ledger, by="colour")

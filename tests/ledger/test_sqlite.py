@@ -1,0 +1,307 @@
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from ledger_rows import attempt, book, op_id, operation, outcome
+
+from farthing.core.errors import LedgerError
+from farthing.core.money import Cost
+from farthing.core.response import Sample
+from farthing.core.usage import Usage
+from farthing.ledger import Ledger, MemoryLedger, new_id
+from farthing.ledger.sqlite import open_to_read
+
+
+def rows(path, query):
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    try:
+        return [dict(row) for row in connection.execute(query)]
+    finally:
+        connection.close()
+
+
+async def test_every_column_comes_back(tmp_path):
+    path = tmp_path / "l.db"
+    sample = Sample("so 4", "4", True, "stop", mean_logprob=-0.5, min_logprob=-1.5)
+    tokyo = datetime(2026, 2, 1, 8, 0, 0, 5, tzinfo=timezone(timedelta(hours=9)))
+    async with Ledger.open(path) as ledger:
+        await book(
+            ledger,
+            operation(
+                1,
+                started_at=tokyo,
+                prompt="2+2?",
+                requested="cheap",
+                plan="cheap",
+                strongest="large",
+                key="alice",
+                tags={"team": "ü"},
+                answer_reader="last-number",
+                stream=True,
+            ),
+            attempt(
+                1,
+                usage=Usage(1, 2, 3, 4, 5),
+                cost=7,
+                price_date="2026-01-01",
+                ttft_s=0.1,
+                temperature=0.7,
+                samples=(sample,),
+                upstream_id="up",
+            ),
+            outcome(1, answered_by="small", answer="4", signal=0.9, budget=Cost(9), alpha=0.1),
+        )
+    assert rows(path, "SELECT * FROM operations") == [
+        {
+            "id": op_id(1),
+            "started_at": "2026-01-31T23:00:00.000005Z",
+            "question": "q1",
+            "prompt": "2+2?",
+            "requested": "cheap",
+            "plan": "cheap",
+            "strongest": "large",
+            "key": "alice",
+            "tags": '{"team": "ü"}',
+            "answer_reader": "last-number",
+            "stream": 1,
+        }
+    ]
+    assert rows(path, "SELECT * FROM attempts") == [
+        {
+            "id": f"{op_id(1)}.0",
+            "operation_id": op_id(1),
+            "number": 0,
+            "node": "cascade/0",
+            "model": "small",
+            "started_at": "2026-01-31T23:00:01.000000Z",
+            "status": "ok",
+            "error": None,
+            "input": 1,
+            "cache_read": 2,
+            "cache_write": 3,
+            "output": 4,
+            "reasoning": 5,
+            "usage_basis": "exact",
+            "cost_pico": 7,
+            "price_source": "config",
+            "price_date": "2026-01-01",
+            "latency_s": 0.5,
+            "ttft_s": 0.1,
+            "temperature": 0.7,
+            "upstream_id": "up",
+        }
+    ]
+    assert rows(path, "SELECT * FROM samples") == [
+        {
+            "attempt_id": f"{op_id(1)}.0",
+            "number": 0,
+            "text": "so 4",
+            "answer": "4",
+            "finish_reason": "stop",
+            "mean_logprob": -0.5,
+            "min_logprob": -1.5,
+            "output_tokens": 10,
+            "cost_pico": 7,
+            "basis": "exact",
+        }
+    ]
+    assert rows(path, "SELECT * FROM outcomes") == [
+        {
+            "operation_id": op_id(1),
+            "finished_at": "2026-01-31T23:00:02.000000Z",
+            "status": "ok",
+            "answered_by": "small",
+            "answer": "4",
+            "signal": 0.9,
+            "budget_pico": 9,
+            "alpha": 0.1,
+            "error": None,
+        }
+    ]
+
+
+async def test_unknown_is_null_and_zero_is_zero(tmp_path):
+    path = tmp_path / "l.db"
+    async with Ledger.open(path) as ledger:
+        unknown = attempt(1, 0, tokens=None, samples=(), shares=(), latency_s=None)
+        await book(ledger, operation(1), unknown, attempt(1, 1, cost=0, tokens=(0, 0)))
+    told = rows(path, "SELECT input, output, cost_pico, latency_s FROM attempts ORDER BY number")
+    assert told == [
+        {"input": None, "output": None, "cost_pico": None, "latency_s": None},
+        {"input": 0, "output": 0, "cost_pico": 0, "latency_s": 0.5},
+    ]
+
+
+async def test_texts_can_be_left_out(tmp_path):
+    path = tmp_path / "l.db"
+    async with Ledger.open(path, texts=False) as ledger:
+        await book(ledger, operation(1, prompt="secret"), attempt(1))
+    assert rows(path, "SELECT prompt FROM operations") == [{"prompt": None}]
+    assert rows(path, "SELECT text, answer FROM samples") == [{"text": None, "answer": "a"}]
+
+
+async def test_finish_waits_for_all_that_was_booked_before(tmp_path):
+    path = tmp_path / "l.db"
+    ledger = Ledger.open(path)
+    ledger.begin(operation(1))
+    for nth in range(50):
+        ledger.attempt(attempt(1, nth))
+    await ledger.finish(outcome(1))
+    assert rows(path, "SELECT count(*) AS n FROM attempts") == [{"n": 50}]
+    await ledger.close()
+
+
+async def test_a_closed_ledger_takes_no_more(tmp_path):
+    ledger = Ledger.open(tmp_path / "l.db")
+    await ledger.close()
+    await ledger.close()
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.begin(operation(1))
+
+
+async def test_a_failed_write_reaches_finish_and_is_made_up_for(tmp_path):
+    path = tmp_path / "l.db"
+    ledger = Ledger.open(path)
+    other = sqlite3.connect(path)
+    other.execute("ALTER TABLE attempts RENAME TO away")
+    other.commit()
+    ledger.begin(operation(1))
+    ledger.attempt(attempt(1))
+    with pytest.raises(LedgerError, match="no such table: attempts"):
+        await ledger.finish(outcome(1))
+    with pytest.raises(LedgerError):
+        await ledger.flush()
+    other.execute("ALTER TABLE away RENAME TO attempts")
+    other.commit()
+    other.close()
+    await ledger.finish(outcome(1))
+    await ledger.close()
+    for table in ("operations", "attempts", "samples", "outcomes"):
+        assert rows(path, f"SELECT count(*) AS n FROM {table}") == [{"n": 1}], table
+
+
+def test_what_cannot_be_opened(tmp_path):
+    with pytest.raises(LedgerError, match="cannot open the ledger"):
+        Ledger.open(tmp_path / "nowhere" / "l.db")
+    text = tmp_path / "text.db"
+    text.write_text("no database " * 100)
+    with pytest.raises(LedgerError, match="not a database"):
+        Ledger.open(text)
+    other = tmp_path / "other.db"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    with pytest.raises(LedgerError, match="no ledger of Farthing"):
+        Ledger.open(other)
+    with pytest.raises(LedgerError, match="--db"):
+        open_to_read(tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+
+
+async def test_another_schema_is_refused(tmp_path):
+    path = tmp_path / "l.db"
+    await Ledger.open(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    connection.commit()
+    connection.close()
+    for opening in (Ledger.open, open_to_read):
+        with pytest.raises(LedgerError, match="has schema 99"):
+            opening(path)
+
+
+WRITER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from farthing.core.money import Cost
+from farthing.ledger import *
+
+async def one(ledger):
+    id = new_id()
+    now = datetime.now(UTC)
+    ledger.begin(OperationRow(id, now, "q"))
+    ledger.attempt(AttemptRow(id + ".0", id, 0, "n", "m", now, "ok", cost=Cost(3)))
+    await ledger.finish(OutcomeRow(id, now, "ok"))
+    print(id, flush=True)
+
+async def main(path, count):
+    async with Ledger.open(path) as ledger:
+        for _ in range(count):
+            await asyncio.gather(*(one(ledger) for _ in range(10)))
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def writer(path, count):
+    command = [sys.executable, "-c", WRITER, str(path), str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("confirmed", [1, 57])
+def test_kill_9_loses_nothing_that_was_confirmed(tmp_path, confirmed):
+    path = tmp_path / "l.db"
+    process = writer(path, 100_000)
+    told = [process.stdout.readline().strip() for _ in range(confirmed)]
+    os.kill(process.pid, signal.SIGKILL)
+    told += process.stdout.read().split()
+    process.wait()
+    told = [line for line in told if len(line) == len(op_id(0))]
+    booked = rows(
+        path,
+        "SELECT o.id FROM operations o JOIN attempts a ON a.operation_id = o.id "
+        "JOIN outcomes ON outcomes.operation_id = o.id",
+    )
+    assert set(told) <= {row["id"] for row in booked}
+    assert len(told) >= confirmed
+
+
+def test_two_processes_write_one_ledger(tmp_path):
+    path = tmp_path / "l.db"
+    writers = [writer(path, 20), writer(path, 20)]
+    told = [process.communicate(timeout=120)[0].split() for process in writers]
+    assert [process.returncode for process in writers] == [0, 0]
+    booked = {row["id"] for row in rows(path, "SELECT id FROM operations")}
+    assert booked == set(told[0]) | set(told[1])
+    assert len(booked) == 400
+    assert rows(path, "SELECT count(*) AS n, sum(cost_pico) AS pico FROM attempts") == [
+        {"n": 400, "pico": 1200}
+    ]
+
+
+async def test_a_reader_does_not_stop_the_writer(tmp_path):
+    path = tmp_path / "l.db"
+    async with Ledger.open(path) as ledger:
+        await book(ledger, operation(1))
+        engine = open_to_read(path)
+        with engine.begin() as connection:
+            before = connection.exec_driver_sql("SELECT count(*) FROM operations").scalar()
+            await asyncio.wait_for(book(ledger, operation(2)), 20)
+            after = connection.exec_driver_sql("SELECT count(*) FROM operations").scalar()
+        engine.dispose()
+    assert (before, after) == (1, 1)
+
+
+async def test_the_memory_ledger_keeps_rows():
+    ledger = MemoryLedger()
+    await book(ledger, operation(1), attempt(1), outcome(1))
+    await ledger.close()
+    assert (ledger.operations, ledger.attempts, ledger.outcomes) == (
+        [operation(1)],
+        [attempt(1)],
+        [outcome(1)],
+    )
+
+
+def test_identifiers_sort_by_time_and_do_not_repeat():
+    ids = [new_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert [i[:17] for i in ids] == sorted(i[:17] for i in ids)
+    micros = int(ids[0].removeprefix("op_")[:14], 16)
+    assert abs(micros / 1e6 - datetime.now(UTC).timestamp()) < 3600
