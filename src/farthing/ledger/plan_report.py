@@ -8,7 +8,6 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from scipy.special import betaincinv
 from sqlalchemy import Connection, select
 
 from farthing.core.money import Cost
@@ -17,6 +16,7 @@ from farthing.cost.prices import Price
 from farthing.ledger._queries import alone_pico, input_tokens, sample_count, started_within
 from farthing.ledger.saving import Saving, SavingTally
 from farthing.ledger.schema import attempts, operations, outcomes
+from farthing.risk import binomial
 
 _Row = Any  # of a query below; SQLAlchemy does not type its columns by name
 
@@ -46,13 +46,10 @@ class Conformity:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95% Clopper-Pearson interval of the violation rate."""
-        n, k = self.operations, self.violations
-        if n == 0:
+        """95% Clopper-Pearson interval of the violation rate; None without operations."""
+        if self.operations == 0:
             return None
-        low = float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0
-        high = float(betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0
-        return low, high
+        return binomial.interval(self.violations, self.operations)
 
     def as_json(self) -> dict[str, Any]:
         """Safe for JSON; amounts are decimal strings in USD."""
