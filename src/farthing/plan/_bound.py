@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from farthing.models.recording import Ints
 from farthing.plan._cells import Cells
 
-LEAF = 40_000
-COARSE = 24
+LEAF = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,6 @@ def least_regret(cells: Cells, allowed: int, below: int | None = None) -> Cut | 
     every = np.arange(cells.cell.shape[1])
     whole = _Box((0,) * len(cells.shape), tuple(size - 1 for size in cells.shape), every, (0, 0))
     limit = np.iinfo(np.int64).max if below is None else below
-    best = _coarse(cells, whole, allowed, limit)
-    limit = best.regret if best is not None else limit
     order = itertools.count()
     heap: list[tuple[int, int, _Box]] = []
 
@@ -61,6 +58,8 @@ def least_regret(cells: Cells, allowed: int, below: int | None = None) -> Cut | 
             heapq.heappush(heap, (bound, next(order), box))
 
     push(whole)
+    best = _coarse(cells, whole, allowed, limit) if heap else None
+    limit = best.regret if best is not None else limit
     while heap:
         bound, _, box = heapq.heappop(heap)
         if bound >= limit:
@@ -160,8 +159,9 @@ def _leaf(cells: Cells, box: _Box, picks: list[Ints], allowed: int, limit: int) 
 
 def _coarse(cells: Cells, whole: _Box, allowed: int, limit: int) -> Cut | None:
     """A good setting to begin with: the best on a coarse lattice of cuts."""
+    steps = int(LEAF ** (1 / len(cells.shape)))
     picks = [
-        np.unique(np.linspace(0, size - 1, min(size, COARSE)).astype(np.int64))
+        np.unique(np.linspace(0, size - 1, min(size, steps)).astype(np.int64))
         for size in cells.shape
     ]
     return _leaf(cells, whole, picks, allowed, limit)

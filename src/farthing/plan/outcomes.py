@@ -110,6 +110,13 @@ class Outcomes:
             self._ends[model] = End(cost, self._regret(self._answer[model]), correct)
         return self._ends[model]
 
+    def winner_rows(self, model: int) -> Ints:
+        """The row of the recording with a model's commonest answer; -1 where nobody voted."""
+        winner = self._answer[model]
+        first = self._votes[model].first_of(winner)
+        rows = np.take_along_axis(self.draw.rows[model], first[:, None], 1)[:, 0]
+        return np.where(winner >= 0, rows, -1)
+
     def _regret(self, answer: Ints) -> Bools:
         different: Bools = answer != self._answer[self.strongest]
         return different

@@ -19,6 +19,7 @@ from farthing.plan._cells import Cells
 from farthing.plan.outcomes import Outcomes, Sequence
 
 TABLE = 4_000_000
+CELLS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def frontier(outcomes: Outcomes, budget: int, levels: Iterable[int] = ()) -> lis
             steps.extend(_descend(sequence, budget))
             continue
         cells = Cells.of(sequence, budget)
-        if len(cells.shape) == 1 or np.prod(cells.shape, dtype=float) <= TABLE:
+        if len(cells.shape) == 1 or np.prod(cells.shape, dtype=float) <= CELLS:
             steps.extend(_tabulated(sequence, cells))
         else:
             large.append((sequence, cells))

@@ -1,0 +1,216 @@
+"""From a recording to a certified plan.
+
+The questions are split once, at random: on the pilot half the search fixes a sequence of
+cascades from cautious to bold, the other half certifies how far along it one may go. Thresholds
+are thus never certified on the questions that chose them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from farthing.core.errors import CalibrationError, DataError, InfeasibleError
+from farthing.core.money import Cost
+from farthing.models.draw import Draw
+from farthing.models.recording import Ints
+from farthing.plan.evaluate import Baseline, Result, apply_candidate, baselines
+from farthing.plan.outcomes import Bools, Outcomes, Sampling
+from farthing.plan.search import Candidate, frontier
+from farthing.risk.binomial import least_trials, most_violations
+from farthing.risk.sequence import (
+    allowed_marginal,
+    certified_marginal,
+    certified_pac,
+    least_marginal,
+)
+
+Mode = Literal["marginal", "pac"]
+
+# Shares of alpha at which the pilot half's frontier is taken, cautious to bold.
+BOLDNESS = (0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25, 1.4, 1.6, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What is asked of a plan: P(cost > budget) <= alpha, in one of two senses.
+
+    Attributes:
+        budget: of one request.
+        alpha: the share of requests that may cost more.
+        mode: "marginal", over calibration and request together; "pac", for all but a share
+            `delta` of calibrations.
+        delta: None in marginal mode.
+    """
+
+    budget: Cost
+    alpha: float
+    mode: Mode = "marginal"
+    delta: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise DataError(f"alpha must lie between 0 and 1, not {self.alpha}")
+        if self.mode == "pac" and not (self.delta is not None and 0 < self.delta < 1):
+            raise DataError(f"delta must lie between 0 and 1 in pac mode, not {self.delta}")
+        if self.budget.pico <= 0:
+            raise DataError(f"the budget must be more than nothing, not {self.budget} USD")
+
+    @property
+    def least_questions(self) -> int:
+        """The fewest certification questions with which the promise can be given at all."""
+        if self.mode == "marginal":
+            return least_marginal(self.alpha)
+        assert self.delta is not None
+        return least_trials(self.alpha, self.delta)
+
+    def allowed(self, questions: int) -> int:
+        """The most violations among so many certification questions; negative if none."""
+        if self.mode == "marginal":
+            return allowed_marginal(questions, self.alpha)
+        assert self.delta is not None
+        return most_violations(questions, self.alpha, self.delta)
+
+    def certified(self, violated: Bools) -> int:
+        """How many policies of the sequence (policies x questions) keep the promise."""
+        if self.mode == "marginal":
+            return certified_marginal(violated, self.alpha)
+        assert self.delta is not None
+        return certified_pac(violated, self.alpha, self.delta)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A certified cascade and what is known of it.
+
+    Attributes:
+        chosen: the cascade; its figures are those on all calibration questions.
+        result: on the certification questions.
+        violations: among them.
+        pilot, certify: how many questions chose and how many certified.
+        baselines: on the certification questions.
+    """
+
+    chosen: Candidate
+    result: Result
+    violations: int
+    pilot: int
+    certify: int
+    baselines: list[Baseline]
+
+
+def calibrate(
+    draw: Draw,
+    promise: Promise,
+    *,
+    signal: str = "agreement",
+    sampling: Sampling = "calls",
+    seed: int = 0,
+    pilot_share: float = 0.5,
+) -> Calibration:
+    """The cascade of least regret that keeps `promise`.
+
+    Source: C3PO (Valkanas et al., 2025) for the objective; see `risk.sequence` for the proof.
+
+    Raises:
+        CalibrationError: too few questions for alpha (and delta); says how many are needed.
+        InfeasibleError: no cascade keeps the budget; says at which budget one would.
+        DataError: the recording lacks what is asked for.
+    """
+    if len(draw.models) < 2:
+        raise DataError("a plan chooses between models: name at least two")
+    pilot, certify = _split(draw.questions, promise, pilot_share, seed)
+    halves = [Outcomes(draw.select(half), signal, sampling) for half in (pilot, certify)]
+    found = _choose(halves[0], halves[1], promise)
+    if found is None:
+        raise _infeasible(halves[0], halves[1], promise)
+    result = apply_candidate(halves[1], found)
+    return Calibration(
+        found,
+        result,
+        int(result.violated(promise.budget.pico).sum()),
+        len(pilot),
+        len(certify),
+        baselines(halves[1], result.cost_usd_mean),
+    )
+
+
+def _split(questions: int, promise: Promise, share: float, seed: int) -> tuple[Ints, Ints]:
+    least = promise.least_questions
+    count = round(questions * share)
+    if questions - count < least or count < 1:
+        needed = next(n for n in range(2, 10**9) if n - max(1, round(n * share)) >= least)
+        asked = f"alpha {promise.alpha}" + (
+            f" and delta {promise.delta}" if promise.mode == "pac" else ""
+        )
+        raise CalibrationError(
+            f"{questions} calibration questions are too few for {asked} in {promise.mode} mode: "
+            f"at least {needed} are needed ({least} to certify, the rest to choose). Record more, "
+            "or ask for a larger alpha" + (" or delta" if promise.mode == "pac" else ""),
+            needed=needed,
+            given=questions,
+        )
+    order = np.random.default_rng(seed).permutation(questions)
+    return np.sort(order[:count]), np.sort(order[count:])
+
+
+def _choose(pilot: Outcomes, certify: Outcomes, promise: Promise) -> Candidate | None:
+    budget = promise.budget.pico
+    sequence = _sequence(pilot, promise)
+    results = [apply_candidate(certify, candidate) for candidate in sequence]
+    usable = promise.certified(np.array([result.violated(budget) for result in results]))
+    best: Candidate | None = None
+    for candidate, result in zip(sequence[:usable], results[:usable], strict=True):
+        both = replace(
+            candidate,
+            violations=candidate.violations + int(result.violated(budget).sum()),
+            regret=candidate.regret + int(result.regret.sum()),
+            cost=candidate.cost + int(result.cost.sum()),
+        )
+        if best is None or (both.regret, both.cost) <= (best.regret, best.cost):
+            best = both
+    return best
+
+
+def _sequence(pilot: Outcomes, promise: Promise) -> list[Candidate]:
+    """Cascades from cautious to bold, fixed by the pilot questions alone."""
+    n = pilot.questions
+    levels = [int(promise.alpha * share * n) for share in BOLDNESS]
+    steps = frontier(pilot, promise.budget.pico, levels)
+    taken = []
+    for level in levels:
+        within = [step for step in steps if step.violations <= level]
+        if within and within[-1] not in taken:
+            taken.append(within[-1])
+    return taken
+
+
+def _infeasible(pilot: Outcomes, certify: Outcomes, promise: Promise) -> InfeasibleError:
+    """The error, with a budget at which there is a plan, found by bisection."""
+    costs = [outcomes.end(0).cost for outcomes in (pilot, certify)]
+    low, high = promise.budget.pico, int(max(cost.max() for cost in costs))
+    feasible: int | None = None
+    while high > low and (feasible is None or high - low > max(1, low // 200)):
+        middle = high if feasible is None else (low + high) // 2
+        trial = replace(promise, budget=Cost(_rounded_up(middle)))
+        if _choose(pilot, certify, trial) is not None:
+            feasible, high = trial.budget.pico, middle
+        elif feasible is None:
+            break
+        else:
+            low = middle
+    usd = None if feasible is None else str(Cost(feasible))
+    hint = f"a budget of {usd} USD would do" if usd else "no budget would do"
+    return InfeasibleError(
+        f"no cascade of these models keeps to {promise.budget} USD a request with alpha "
+        f"{promise.alpha}: {hint}",
+        feasible_budget_usd=usd,
+    )
+
+
+def _rounded_up(pico: int) -> int:
+    """To three significant digits, upwards."""
+    unit = 10 ** max(0, len(str(pico)) - 3)
+    return -(-pico // unit) * unit
