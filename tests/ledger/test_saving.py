@@ -85,6 +85,15 @@ def test_no_difference_is_not_significant():
     assert not tally.result().significant
 
 
+def test_a_period_in_the_traffic_does_not_widen_the_interval(monkeypatch):
+    monkeypatch.setattr("farthing.ledger.saving._GROUPS", 50)
+    tally = SavingTally()
+    for number in range(2000):
+        add(tally, 10 if number % 50 else 500, 100)
+    low, high = tally.result().interval
+    assert high - low < 0.1  # four standard errors are 0.06
+
+
 @pytest.mark.parametrize("groups", [1000, 60])
 def test_the_interval_covers_the_truth(groups, monkeypatch):
     """A cascade that stops early at random, so that the true saving is known.

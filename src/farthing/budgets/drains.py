@@ -49,5 +49,5 @@ drains = Drains()
 
 
 async def drain_all(seconds: float | None = None) -> int:
-    """`drains.wait(seconds)`: for a server's shutdown."""
+    """`drains.wait(seconds)`: for a server's shutdown, before it closes the ledger."""
     return await drains.wait(seconds)

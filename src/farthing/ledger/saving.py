@@ -55,6 +55,7 @@ class SavingTally:
 
     def __init__(self) -> None:
         self._operations = self._counted = self._others = self._unpriced = 0
+        self._own, self._elsewhere = _Dealer(), _Dealer()
         self._spent = self._alone = Cost(0)
         self._spent_by, self._alone_by, self._modelled_by = np.zeros((3, _GROUPS))
         self._missing = np.zeros((_GROUPS, _CLASSES))
@@ -72,7 +73,7 @@ class SavingTally:
             alone: what the strongest model's answer cost in it; None if it was not asked.
             modelled: what it would have cost by the strongest model's price; None if unknown.
         """
-        group, length = self._operations % _GROUPS, _length_class(input_tokens)
+        group, length = self._own.group(self._operations), _length_class(input_tokens)
         self._operations += 1
         self._spent += spent
         self._spent_by[group] += float(spent)
@@ -88,7 +89,7 @@ class SavingTally:
 
     def observation(self, input_tokens: int, alone: Cost) -> None:
         """Add an answer that the strongest model gave outside of these operations."""
-        group = self._others % _GROUPS
+        group = self._elsewhere.group(self._others)
         self._others += 1
         self._seen_elsewhere[:, group, _length_class(input_tokens)] += (1.0, float(alone))
 
@@ -147,6 +148,21 @@ class SavingTally:
         mean = np.where(count > 0, total / np.maximum(count, 1), cost[known] / seen[known])
         gap: Array = ((own @ missing[:groups]) * mean).sum(1)
         return gap
+
+
+class _Dealer:
+    """Deals the first rows to a group each and later ones at random, so that no period in the
+    traffic gathers in a group; all groups stay of one size."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+        self._order = np.arange(_GROUPS)
+
+    def group(self, number: int) -> int:
+        place = number % _GROUPS
+        if number and place == 0:
+            self._rng.shuffle(self._order)
+        return int(self._order[place])
 
 
 def _resample(rng: np.random.Generator, groups: int) -> Array:
