@@ -304,12 +304,10 @@ def test_events_do_not_depend_on_where_bytes_are_split(
     for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         split += parser.feed(stream[start:stop])
     split += parser.close()
-    assert b"".join(event.raw for event in split) == stream
-    assert [e.data for e in split if e.data is not None] == [
-        e.data for e in events if e.data is not None
-    ]
-    wanted = [b"\n".join(x) for b in blocks if (x := _data(b))]
-    assert [e.data for e in split if e.data is not None] == wanted
+    assert b"".join(raw for _, raw in split) == stream
+    told = [data for data, _ in split if data is not None]
+    assert told == [data for data, _ in events if data is not None]
+    assert told == [b"\n".join(lines) for block in blocks if (lines := _data(block))]
 
 
 def _data(block: bytes) -> list[bytes]:

@@ -111,15 +111,16 @@ async def _stream_model(
     client.headers = farthing_headers(operation, None, call.model, done=False)
     writer = StreamWriter(call, operation.id)
     finished: dict[int, str] = {}
-    end: bytes | None = None
+    tail: bytes | None = None
+    end = b""
     async with (
         client.errors_as_events(operation),
         aclosing(operation.stream(call.model, call.request, node="single")) as chunks,
     ):
         async for chunk in chunks:
             if chunk.raw is not None:
-                end = chunk.raw if _DONE in chunk.raw and not chunk.text else b""
-                if chunk.raw is not end:
+                tail = chunk.raw if _DONE in chunk.raw and not chunk.text else b""
+                if chunk.raw and not tail:
                     await client.write(chunk.raw)
                 continue
             if chunk.text:
@@ -127,11 +128,11 @@ async def _stream_model(
             if chunk.finish_reason is not None:
                 finished[chunk.index] = chunk.finish_reason
         await operation.finish("ok", operation.attempts[-1].response)
-        if end is None:
+        if tail is None:
             farthing = farthing_json(operation, None, call.model)
-            end = writer.end(finished, operation.usage, farthing)
-        await client.write(end)
-    return await client.close()
+            tail = writer.end(finished, operation.usage, farthing)
+        end = tail
+    return await client.close(end)
 
 
 async def _stream_plan(
@@ -143,6 +144,7 @@ async def _stream_plan(
     """
     name = plan.name
     client.headers = farthing_headers(operation, name, None, done=False)
+    end = b""
     deciding = asyncio.ensure_future(plan.policy.answer(call.request, operation))
     try:
         async with client.errors_as_events(operation):
@@ -156,10 +158,10 @@ async def _stream_plan(
                 await client.write(piece)
             finished = {0: response.samples[0].finish_reason or "stop"}
             farthing = farthing_json(operation, name, response.model)
-            await client.write(writer.end(finished, operation.usage, farthing))
+            end = writer.end(finished, operation.usage, farthing)
     finally:
         deciding.cancel()
-    return await client.close()
+    return await client.close(end)
 
 
 class _Stream:
@@ -176,15 +178,18 @@ class _Stream:
 
     async def write(self, data: bytes) -> None:
         """Send `data`, no faster than the client reads."""
+        await (await self._open()).write(data)
+
+    async def close(self, data: bytes) -> web.StreamResponse:
+        """End the answer with `data`."""
+        response = await self._open()
+        await response.write_eof(data)
+        return response
+
+    async def _open(self) -> web.StreamResponse:
         if self._response is None:
             self._response = web.StreamResponse(headers=_EVENT_STREAM | self.headers)
             await self._response.prepare(self._http)
-        await self._response.write(data)
-
-    async def close(self) -> web.StreamResponse:
-        """End the answer."""
-        assert self._response is not None
-        await self._response.write_eof()
         return self._response
 
     @asynccontextmanager

@@ -74,7 +74,7 @@ def build_plans(config: Config, models: Mapping[str, Model]) -> dict[str, Served
             )
         reader(plan.answer)
         plans[plan.name] = ServedPlan(
-            plan.name, tuple(plan.models), plan.policy(), plan.answer, plan.budget, plan.alpha
+            plan.name, tuple(plan.models), plan.policy, plan.answer, plan.budget, plan.alpha
         )
     return plans
 

@@ -8,21 +8,41 @@ from typing import Any
 import msgspec
 
 from farthing.core.response import Chunk
-from farthing.models._chat import Logprobs, content_text, decode
+from farthing.models._chat import Logprobs, content_text
 from farthing.models._sse import Event
 
 DONE = b"[DONE]"
+
+
+class _Delta(msgspec.Struct):
+    content: Any = None
+
+
+class _Choice(msgspec.Struct):
+    index: int | None = None
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class _ChunkEvent(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_ChunkEvent).decode
 
 
 class StreamedError(Exception):
     """The upstream sent an error in the middle of its stream.
 
     Attributes:
-        body: the event as sent.
+        error: the error as sent.
     """
 
-    def __init__(self, body: dict[str, Any]) -> None:
-        self.body = body
+    def __init__(self, error: Any) -> None:
+        self.error = error
         super().__init__("error event")
 
 
@@ -55,51 +75,62 @@ class ChunkReader:
         Raises ValueError for an event that is no chunk, StreamedError for an error.
         """
         chunks: list[Chunk] = []
-        for event in events:
-            if self.done:
+        texts: list[str] = []
+        raws: list[bytes] = []
+        index = 0
+
+        def flush(finish: str | None = None) -> None:
+            if texts or raws or finish:
+                chunks.append(self._chunk(texts, raws, index, finish))
+                texts.clear()
+                raws.clear()
+
+        for data, raw in events:
+            if data is None:
+                raws.append(raw)
+                continue
+            if data.strip() == DONE:
+                self.done, self.tail = True, raw
                 break
-            for chunk in self._event(event):
-                last = chunks[-1] if chunks else None
-                if last and last.index == chunk.index and not last.finish_reason:
-                    chunks[-1] = _joined(last, chunk)
-                else:
-                    chunks.append(chunk)
+            event = self._event(data)
+            if not event.choices:
+                hidden = isinstance(event.usage, dict) and not self._show_usage
+                raws.append(b"" if hidden else raw)
+            for choice in event.choices or ():
+                if (choice.index or 0) != index:
+                    flush()
+                    index = choice.index or 0
+                raws.append(raw)
+                raw = b""
+                self._note(choice, index, texts)
+                if choice.finish_reason:
+                    flush(choice.finish_reason)
+        flush()
         return chunks
 
-    def _event(self, event: Event) -> list[Chunk]:
-        if event.data is None:
-            return [Chunk(raw=event.raw)]
-        if event.data.strip() == DONE:
-            self.done, self.tail = True, event.raw
-            return []
+    def _event(self, data: bytes) -> _ChunkEvent:
         try:
-            value = decode(event.data)
+            event = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"an event is not JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise ValueError("an event is not a JSON object")
-        if value.get("error"):
-            raise StreamedError(value)
-        usage = value.get("usage")
-        if isinstance(usage, dict):
-            self.usage = usage
-        choices = value.get("choices")
-        if not choices or not isinstance(choices, list):
-            hidden = isinstance(usage, dict) and not self._show_usage
-            return [Chunk(raw=b"" if hidden else event.raw)]
-        chunks = [self._choice(choice, event.raw) for choice in choices[:1]]
-        return chunks + [self._choice(choice, b"") for choice in choices[1:]]
+            raise ValueError(f"an event is no chunk: {error}") from error
+        if event.error:
+            raise StreamedError(event.error)
+        if isinstance(event.usage, dict):
+            self.usage = event.usage
+        return event
 
-    def _choice(self, choice: Any, raw: bytes) -> Chunk:
-        if not isinstance(choice, dict):
-            raise ValueError("a choice is not a JSON object")
-        index = choice.get("index") or 0
-        delta = choice.get("delta")
-        text = content_text(delta.get("content")) if isinstance(delta, dict) else ""
-        finish = choice.get("finish_reason")
-        self._open[index] = not finish and self._open.get(index, True)
-        if choice.get("logprobs"):
-            self._logprobs.setdefault(index, Logprobs()).add(choice["logprobs"])
+    def _note(self, choice: _Choice, index: int, texts: list[str]) -> None:
+        if choice.delta is not None and choice.delta.content:
+            texts.append(content_text(choice.delta.content))
+        if choice.finish_reason:
+            self._open[index] = False
+        elif index not in self._open:
+            self._open[index] = True
+        if choice.logprobs:
+            self._logprobs.setdefault(index, Logprobs()).add(choice.logprobs)
+
+    def _chunk(self, texts: list[str], raws: list[bytes], index: int, finish: str | None) -> Chunk:
+        text, raw = "".join(texts), b"".join(raws)
         if not finish:
             return Chunk(text, index, raw=raw)
         logprobs = self._logprobs.get(index, Logprobs())
@@ -112,15 +143,3 @@ class ChunkReader:
             min_logprob=logprobs.min,
             output_tokens=logprobs.tokens or None,
         )
-
-
-def _joined(first: Chunk, second: Chunk) -> Chunk:
-    return Chunk(
-        first.text + second.text,
-        first.index,
-        second.finish_reason,
-        raw=(first.raw or b"") + (second.raw or b""),
-        mean_logprob=second.mean_logprob,
-        min_logprob=second.min_logprob,
-        output_tokens=second.output_tokens,
-    )

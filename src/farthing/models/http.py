@@ -220,14 +220,14 @@ class HttpModel:
     def _read(self, reader: ChunkReader, events: Iterable[Event]) -> list[Chunk]:
         try:
             return reader.read(events)
-        except StreamedError as event:
+        except StreamedError as sent:
             raise UpstreamError(
                 f"model {self.card.name!r}: the upstream reported an error in its stream",
                 model=self.card.name,
                 kind="status",
                 status=500,
-                body=self._shown(event.body),
-            ) from event
+                body=self._shown({"error": sent.error}),
+            ) from sent
 
     def _usage(self, counters: Any) -> tuple[Usage | None, Basis]:
         """Usage as told; counters that contradict each other leave it unknown."""
