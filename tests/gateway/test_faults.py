@@ -28,8 +28,9 @@ def error_of(body: bytes) -> dict[str, Any]:
 @pytest.mark.parametrize("model", ["down", "doomed"])
 @STREAM
 async def test_upstream_down(gateway: Any, model: str, stream: bool) -> None:
-    status, _, body = await gateway.chat(model=model, stream=stream)
+    status, headers, body = await gateway.chat(model=model, stream=stream)
     assert status == 502
+    assert headers["x-farthing-operation"] == gateway.ledger.operations[0].id
     assert error_of(body)["code"] == "upstream_unreachable"
     assert "model 'down'" in error_of(body)["message"]
     (outcome,) = gateway.ledger.outcomes

@@ -45,7 +45,9 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
     path = tmp_path / "farthing.toml"
-    text = CONFIG.format(base_url="http://127.0.0.1:9/v1").replace("port = 0", 'port = 0\nallow_open = true\nhost = "192.0.2.1"')
+    text = CONFIG.format(base_url="http://127.0.0.1:9/v1").replace(
+        "port = 0", 'port = 0\nallow_open = true\nhost = "192.0.2.1"'
+    )
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is no address of this machine"):
         run(load(path), print)

@@ -10,9 +10,9 @@ from contextlib import aclosing, asynccontextmanager
 from aiohttp import web
 
 from farthing.budgets import Operation
-from farthing.core.errors import FarthingError, RequestError
+from farthing.core.errors import FarthingError
 from farthing.core.response import Response
-from farthing.gateway.errors import cause, error_body
+from farthing.gateway.errors import cause, error_body, error_response, log_error
 from farthing.gateway.metadata import farthing_headers, farthing_json
 from farthing.gateway.service import ServedPlan, Service
 from farthing.gateway.wire import ChatCall, StreamWriter, answer_json, encode
@@ -35,12 +35,11 @@ async def answer(
     """Answer `call`; everything it cost is booked before the answer is complete.
 
     When the client goes away, or `request_timeout_s` is over, calls under way are read to
-    their end in the background and booked. Raises FarthingError, or a group of them, as long
-    as nothing has been sent.
+    their end in the background and booked.
     """
     operation = service.operation(call, tags)
     plan = service.plans.get(call.model)
-    async with _booked(service, operation):
+    try:
         if call.stream:
             client = _Stream(http, service.config.request_timeout_s)
             if plan is None:
@@ -50,19 +49,13 @@ async def answer(
             if plan is None:
                 return await _answer_model(call, operation)
             return await _answer_plan(call, operation, plan)
-
-
-@asynccontextmanager
-async def _booked(service: Service, operation: Operation) -> AsyncIterator[None]:
-    """Books the outcome of an operation that fails or is cancelled."""
-    try:
-        yield
     except (asyncio.CancelledError, ConnectionError):
         service.drains.spawn(_book_failure(operation, "cancelled", None))
         raise
-    except BaseException as error:
-        await _book_failure(operation, "failed", _told(cause(error)))
-        raise
+    except Exception as error:
+        reason = cause(error)
+        await _book_failure(operation, "failed", _told(reason))
+        return error_response(reason, operation.id)
 
 
 def _told(error: BaseException) -> str:
@@ -210,18 +203,3 @@ class _Stream:
             log_error(reason, operation.id)
             await _book_failure(operation, "failed", _told(reason))
             await self.write(b"data: " + encode(error_body(reason)) + b"\n\n")
-
-
-def log_error(error: BaseException, operation: str | None = None) -> None:
-    """Log an error without what was asked or answered."""
-    where = f"operation {operation}: " if operation else ""
-    if isinstance(error, RequestError):
-        return
-    if isinstance(error, FarthingError):
-        logger.warning("%s%s", where, error)
-        return
-    trace, frames = error.__traceback__, []
-    while trace is not None:
-        frames.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    logger.error("%s%s in %s", where, type(error).__name__, " > ".join(frames))

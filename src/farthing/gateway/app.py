@@ -10,9 +10,9 @@ from typing import Any
 from aiohttp import hdrs, web
 
 import farthing
-from farthing.core.errors import LedgerError, RequestError, UnknownModelError
-from farthing.gateway.answering import answer, log_error
-from farthing.gateway.errors import cause, error_body, shape, status_of
+from farthing.core.errors import RequestError, UnknownModelError
+from farthing.gateway.answering import answer
+from farthing.gateway.errors import cause, error_response, shape
 from farthing.gateway.metadata import read_label, read_tags
 from farthing.gateway.service import Service
 from farthing.gateway.wire import ChatCall, check_plain_text, encode, read_call
@@ -56,21 +56,11 @@ def _guarded(handler: Handler) -> Handler:
             )
             return json_response(told, 413)
         except web.RequestPayloadError as error:
-            return _failed(RequestError(f"the body cannot be read: {error}"))
+            return error_response(RequestError(f"the body cannot be read: {error}"))
         except Exception as error:
-            return _failed(cause(error))
+            return error_response(cause(error))
 
     return guarded
-
-
-def _failed(error: BaseException) -> web.Response:
-    log_error(error)
-    response = json_response(error_body(error), status_of(error))
-    if response.status == 401:
-        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    if isinstance(error, LedgerError):
-        response.headers["x-should-retry"] = "false"  # OpenAI's clients would pay again
-    return response
 
 
 async def chat(http: web.Request) -> web.StreamResponse:

@@ -9,10 +9,18 @@ from dataclasses import replace
 from farthing.core.errors import ConfigError, DataError, LedgerError, MoneyError, PlanError
 from farthing.core.money import Rates
 from farthing.core.protocols import Model
-from farthing.gateway.config import Config, HttpConfig, PriceConfig, RecordedConfig, TinyConfig
+from farthing.gateway.config import (
+    NAME,
+    Config,
+    HttpConfig,
+    PriceConfig,
+    RecordedConfig,
+    TinyConfig,
+)
 from farthing.gateway.service import ServedPlan, Service
 from farthing.ledger import Ledger
 from farthing.models.http import HttpModel
+from farthing.policies.cascade import VOTING, Cascade
 from farthing.signals import reader
 
 
@@ -66,17 +74,42 @@ def build_plans(config: Config, models: Mapping[str, Model]) -> dict[str, Served
             raise config.error(
                 f"plan {plan.name!r} of {path} has the name of another {other}", "plans", "files"
             )
+        if not NAME.fullmatch(plan.name):
+            raise PlanError(f"{path}: name {plan.name!r} is none that clients can send")
         missing = [model for model in plan.models if model not in models]
         if missing:
             raise PlanError(
                 f"{path}: the plan asks for {', '.join(missing)}, and {config.path} configures "
                 f"{', '.join(models)}; add a table [models.{missing[0]}]"
             )
-        reader(plan.answer)
+        if isinstance(plan.policy, Cascade):
+            _check_cascade(f"{path}: ", plan.policy, models)
         plans[plan.name] = ServedPlan(
             plan.name, tuple(plan.models), plan.policy, plan.answer, plan.budget, plan.alpha
         )
     return plans
+
+
+def _check_cascade(where: str, cascade: Cascade, models: Mapping[str, Model]) -> None:
+    """PlanError for what the models at hand cannot do for this cascade."""
+    for stage in cascade.stages:
+        model = models.get(stage.model)
+        if model is None or stage.accept == "skip":
+            continue
+        if cascade.sampling == "n" and stage.samples > 1 and not model.card.n:
+            raise PlanError(
+                f"{where}the plan takes {stage.samples} samples of {stage.model!r} in one call, "
+                "which it cannot give; plan with `sampling` in calls"
+            )
+        if stage.accept == "always" or cascade.signal in (*VOTING, "mean_logprob", "min_logprob"):
+            continue
+        from farthing.models.recorded import RecordedModel
+
+        if cascade.signal_attempt or not isinstance(model, RecordedModel):
+            raise PlanError(
+                f"{where}its signal {cascade.signal!r} is a column of a recording, which "
+                f"{stage.model!r} does not show; plan with agreement or a log-probability"
+            )
 
 
 def _model(config: Config, name: str) -> Model:

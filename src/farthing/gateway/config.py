@@ -19,7 +19,7 @@ from farthing.gateway._toml import key_lines
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.:/@#+-]{0,127}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9][\w.:/@#+-]{0,127}", re.ASCII)
 _SECTIONS = ("gateway", "ledger", "models", "plans")
 _PATH_IN_ERROR = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _FIELD_IN_ERROR = re.compile(r"unknown field `(?P<field>[^`]*)`")
@@ -220,7 +220,7 @@ def _model(
 ) -> ModelConfig:
     key = ("models", name)
     table = models[name]
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise _error(
             path, lines, "a model's name is made of letters, digits and . _ : / @ # + -", key
         )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
 
 from farthing.core.errors import (
     BudgetError,
@@ -13,6 +17,8 @@ from farthing.core.errors import (
     UnknownModelError,
     UpstreamError,
 )
+
+logger = logging.getLogger("farthing.gateway")
 
 PASSED_ON = frozenset({400, 404, 409, 413, 422, 429})
 _UPSTREAM_STATUS = {"timeout": 504}
@@ -78,3 +84,35 @@ def shape(
 
 def _type(status: int) -> str:
     return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+
+
+def error_response(error: BaseException, operation: str | None = None) -> web.Response:
+    """The answer that tells a client of `error`, which is logged."""
+    log_error(error, operation)
+    status = status_of(error)
+    headers = {"x-farthing-operation": operation} if operation else {}
+    if status == 401:
+        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if isinstance(error, LedgerError):
+        headers["x-should-retry"] = "false"  # OpenAI's clients would pay again
+    return web.Response(
+        body=msgspec.json.encode(error_body(error)),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+def log_error(error: BaseException, operation: str | None = None) -> None:
+    """Log an error without what was asked or answered."""
+    where = f"operation {operation}: " if operation else ""
+    if isinstance(error, RequestError):
+        return
+    if isinstance(error, FarthingError):
+        logger.warning("%s%s", where, error)
+        return
+    trace, frames = error.__traceback__, []
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    logger.error("%s%s in %s", where, type(error).__name__, " > ".join(frames))
