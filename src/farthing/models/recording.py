@@ -55,7 +55,8 @@ class Recording:
 
     def counts(self, model: str) -> Ints:
         """Samples of `model` for each question, shape (questions,)."""
-        return np.diff(self.start[self.model_index(model)])
+        counts: Ints = np.diff(self.start[self.model_index(model)])
+        return counts
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column of `table`; DataError if there is none of that name."""
@@ -69,7 +70,8 @@ class Recording:
         column = self.column(name)
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             raise DataError(f"{self.path}: column {name!r} is {column.type}, want a number")
-        return column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
+        values: Floats = column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
+        return values
 
     def select(self, questions: Sequence[int] | Ints) -> Recording:
         """The recording of some of the questions, by index; their order stays as it is."""
@@ -171,7 +173,8 @@ def _samples(table: pa.Table, path: str) -> Ints:
     column = table["sample"]
     if not pa.types.is_integer(column.type) or column.null_count:
         raise DataError(f"{path}: column 'sample' must hold whole numbers, none of them null")
-    return column.cast(pa.int64()).to_numpy()
+    samples: Ints = column.cast(pa.int64()).to_numpy()
+    return samples
 
 
 def _offsets(counts: Ints) -> Ints:

@@ -65,8 +65,10 @@ def least_regret(cells: Cells, allowed: int, below: int | None = None) -> Cut | 
         if bound >= limit:
             break
         sides = [high - low + 1 for low, high in zip(box.low, box.high, strict=True)]
-        if np.prod(sides, dtype=float) <= LEAF:
-            found = _leaf(cells, box, [np.arange(side) for side in sides], allowed, limit)
+        decided = not len(box.open)
+        if decided or np.prod(sides, dtype=float) <= LEAF:
+            picks = [np.arange(1 if decided else side) for side in sides]
+            found = _leaf(cells, box, picks, allowed, limit)
             if found is not None:
                 best, limit = found, found.regret
             continue

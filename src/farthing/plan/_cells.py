@@ -59,7 +59,7 @@ class Cells:
                 flat = flat * sizes[axis] + self.cell[axis]
             weights = (self.violation[stage], self.regret[stage], self.cost[stage])
             for total, weight in zip(sums, weights, strict=True):
-                table = np.bincount(flat, weight, length).reshape(sizes)
+                table = np.bincount(flat, weight, length).astype(float).reshape(sizes)
                 for axis in range(dims):
                     table = _accepted(table, axis) if axis == stage else _passed(table, axis)
                 total += table.reshape(table.shape + (1,) * (depth - dims))

@@ -159,6 +159,8 @@ def _split(questions: int, promise: Promise, share: float, seed: int) -> tuple[I
 def _choose(pilot: Outcomes, certify: Outcomes, promise: Promise) -> Candidate | None:
     budget = promise.budget.pico
     sequence = _sequence(pilot, promise)
+    if not sequence:
+        return None
     results = [apply_candidate(certify, candidate) for candidate in sequence]
     usable = promise.certified(np.array([result.violated(budget) for result in results]))
     best: Candidate | None = None
@@ -212,5 +214,5 @@ def _infeasible(pilot: Outcomes, certify: Outcomes, promise: Promise) -> Infeasi
 
 def _rounded_up(pico: int) -> int:
     """To three significant digits, upwards."""
-    unit = 10 ** max(0, len(str(pico)) - 3)
+    unit = int(10 ** max(0, len(str(pico)) - 3))
     return -(-pico // unit) * unit

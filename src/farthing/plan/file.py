@@ -87,6 +87,16 @@ class Plan:
     baselines: tuple[Mapping[str, Any], ...] = ()
 
     @property
+    def budget(self) -> Cost | None:
+        """What a request may cost, by the certificate."""
+        return self.certificate.budget if self.certificate else None
+
+    @property
+    def alpha(self) -> float | None:
+        """The share of requests that may cost more, by the certificate."""
+        return self.certificate.alpha if self.certificate else None
+
+    @property
     def cascade(self) -> Cascade:
         """The policy as a cascade; PlanError if it is of another kind."""
         if isinstance(self.policy, Cascade):

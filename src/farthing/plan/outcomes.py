@@ -239,6 +239,7 @@ class _Votes:
         self._stops: dict[tuple[int, bool], Ints] = {}
 
     def final_votes(self) -> Ints:
+        """The winner's votes."""
         return self.lead[:, -1]
 
     def final_winner(self) -> Ints:
@@ -247,7 +248,8 @@ class _Votes:
 
     def first_of(self, winner: Ints) -> Ints:
         """The first sample with the winner's answer; the very first where nobody voted."""
-        return np.argmax(self.answers == winner[:, None], axis=1)
+        first: Ints = np.argmax(self.answers == winner[:, None], axis=1)
+        return first
 
     def stop(self, need: int, stop_on_reject: bool = True) -> Ints:
         """How many of the stage's own samples are drawn, at least one."""
@@ -258,7 +260,7 @@ class _Votes:
             if stop_on_reject:
                 settled |= self.lead + left < need
             settled[:, -1] = True
-            self._stops[key] = 1 + np.argmax(settled[:, self.earlier :], axis=1)
+            self._stops[key] = np.argmax(settled[:, self.earlier :], axis=1) + 1
         return self._stops[key]
 
 
@@ -278,4 +280,4 @@ def _course(answers: Ints) -> tuple[Ints, Ints, Bools]:
     upset = rival & ((votes + left > lead) | (before & (votes + left == lead)))
     certain = ~upset.any(axis=2) & (lead >= left)[:, :, 0]
     certain[:, -1] = True
-    return lead[:, :, 0], leader, certain
+    return lead[:, :, 0].astype(np.int64), leader, certain

@@ -114,7 +114,8 @@ def _steps(violations: Ints, regret: Ints, cost: Floats | Ints) -> list[int]:
 
 
 def _tabulated(sequence: Sequence, cells: Cells) -> Iterator[Candidate]:
-    violations, regret, cost = (table.ravel() for table in cells.tabulate())
+    tables = cells.tabulate()
+    violations, regret, cost = tables[0].ravel(), tables[1].ravel(), tables[2].ravel()
     for at in _steps(violations, regret, cost):
         setting = np.unravel_index(at, cells.shape)
         thresholds = tuple(

@@ -1,0 +1,178 @@
+"""Plans and replays in words and tables, for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from farthing.plan.file import Plan
+from farthing.policies.cascade import VOTING, Cascade, Stage
+
+Interval = tuple[float, float]
+
+
+def explain(plan: Plan) -> RenderableType:
+    """The plan's tree, certificate, expectation and baselines."""
+    parts: list[RenderableType] = [_tree(plan), Text()]
+    certificate = plan.certificate
+    if certificate is None:
+        parts.append(Text("No certificate: this plan promises nothing about cost."))
+    else:
+        parts += [
+            Text.assemble(
+                ("Certificate ", "bold"), f"({certificate.mode}): ", certificate.statement
+            ),
+            Text(
+                f"  {certificate.n_calibration} calibration questions: {certificate.n_pilot} chose "
+                f"the thresholds, {certificate.n_certify} others certified them, of which "
+                f"{certificate.violations} cost more than the budget (counted)."
+            ),
+        ]
+    if plan.source:
+        parts.append(
+            Text(f"  from {plan.source.get('recording')}, {str(plan.source.get('digest'))[:19]}...")
+        )
+    if plan.expected:
+        parts += [Text(), _expected(plan)]
+    return Group(*parts)
+
+
+def _tree(plan: Plan) -> Tree:
+    cascade = plan.cascade
+    tree = Tree(Text.assemble("plan ", (plan.name, "bold"), f": {_how(cascade)}"))
+    node, reached = tree, True
+    for stage in cascade.stages:
+        skipped = stage.accept == "skip"
+        what = _stage(stage, cascade.signal) if reached or skipped else "never reached"
+        label = f"{stage.model}: {what}"
+        style = "dim" if skipped or not reached else ""
+        child = node.add(Text(label, style=style))
+        if not skipped and reached:
+            node = child
+            reached = stage.accept != "always"
+    return tree
+
+
+def _how(cascade: Cascade) -> str:
+    billed = (
+        "a call for each sample"
+        if cascade.sampling == "calls"
+        else "one call for all samples of a model, prompt billed once"
+    )
+    return f"cascade by {cascade.signal}, {billed}"
+
+
+def _stage(stage: Stage, signal: str) -> str:
+    votes = "1 sample" if stage.samples == 1 else f"vote of {stage.samples} samples"
+    if stage.accept == "always":
+        return f"{votes}, answer accepted"
+    if stage.accept == "skip":
+        return "skipped"
+    if signal in VOTING and stage.accept > 1:
+        return f"{votes}, which only join the pool; then"
+    return f"{votes}, accepted if {signal} >= {stage.accept:.4g}, else"
+
+
+def _expected(plan: Plan) -> Table:
+    n = plan.certificate.n_certify if plan.certificate else None
+    table = Table(
+        title=f"Estimated on the {n} certification questions", title_justify="left", box=None
+    )
+    for column in ("", "quality", "mean cost, USD"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
+    table.add_row(
+        f"plan {plan.name}",
+        _share(plan.expected.get("quality")),
+        _usd(plan.expected["cost_usd_mean"]),
+    )
+    for row in plan.baselines:
+        table.add_row(_name(row["name"]), _share(row.get("quality")), _usd(row["cost_usd_mean"]))
+    regret, rate = plan.expected.get("regret"), plan.expected.get("violation_rate")
+    table.caption = f"regret {_share(regret)}, violation rate {_share(rate)}"
+    table.caption_justify = "left"
+    return table
+
+
+def summarise(summary: dict[str, Any]) -> RenderableType:
+    """A replay's figures (`plan.replay.as_json`) as a table, with a verdict on the saving."""
+    table = Table(
+        title=f"plan {summary['plan']} on {summary['questions']} questions "
+        "(measured on recorded answers; 95 % intervals)",
+        title_justify="left",
+        box=None,
+    )
+    table.add_column("", overflow="fold")
+    for column in ("quality", "", "mean cost, USD", ""):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    named = [(f"plan {summary['plan']}", summary)]
+    named += [(_name(row["name"]), row) for row in summary["baselines"]]
+    for name, row in named:
+        table.add_row(
+            name,
+            _share(row["quality"]),
+            _span(row.get("quality_interval"), _share),
+            _usd(row["cost_usd_mean"]),
+            _span(row.get("cost_usd_mean_interval"), _usd),
+        )
+    lines: list[RenderableType] = [table, Text()]
+    if summary["violation_rate"] is not None:
+        lines.append(
+            Text(
+                f"Over the budget of {summary['budget_usd']:g} USD: {summary['violations']} of "
+                f"{summary['questions']} = {_share(summary['violation_rate'])} "
+                f"{_span(summary['violation_rate_interval'], _share)}; the certificate "
+                f"({summary['mode']}) allows {_share(summary['alpha'])}."
+            )
+        )
+    lines.append(
+        Text(
+            f"Regret (answers unlike the strongest model's): "
+            f"{_share(summary['regret'])} {_span(summary['regret_interval'], _share)}."
+        )
+    )
+    shares = ", ".join(f"{model} {_share(share)}" for model, share in summary["shares"].items())
+    lines.append(Text(f"Answered by: {shares}. Attempts: {summary['attempts']} (counted)."))
+    lines.append(Text(_saving(summary["saving_against_strongest"])))
+    if summary["same_recording"]:
+        lines.append(
+            Text(
+                "This is the recording that the plan was made on: its figures flatter the plan.",
+                style="yellow",
+            )
+        )
+    if summary["left_out"]:
+        lines.append(Text(f"{summary['left_out']} questions lack a model and were left out."))
+    return Group(*lines)
+
+
+def _saving(saving: dict[str, Any]) -> str:
+    if not saving["significant"]:
+        verdict = "Saving against the strongest model alone: not significant"
+    else:
+        verdict = f"Saving against the strongest model alone: {_share(saving['share'])}"
+    text = f"{verdict} {_span(saving['interval'], _share)}"
+    if saving["quality_difference"] is not None:
+        difference = f"{saving['quality_difference']:+.1%}"
+        low, high = saving["quality_difference_interval"]
+        text += f", quality {difference} [{low:+.1%}, {high:+.1%}]"
+    return text + "."
+
+
+def _name(name: str) -> str:
+    return {"random": "random mix at equal cost", "oracle": "oracle"}.get(name, f"always {name}")
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"
+
+
+def _usd(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _span(interval: Interval | None, form: Any) -> str:
+    return "" if interval is None else f"[{form(interval[0])}, {form(interval[1])}]"

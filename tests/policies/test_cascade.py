@@ -1,0 +1,146 @@
+"""The cascade against a model whose answers are given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from farthing.budgets.operation import Operation
+from farthing.core.errors import PlanError
+from farthing.core.money import Cost
+from farthing.core.protocols import ModelCard
+from farthing.core.request import Request
+from farthing.core.response import Chunk, Response, Sample
+from farthing.cost.prices import PriceBook
+from farthing.policies import Cascade, Single, Stage, from_params
+
+
+class Scripted:
+    """Gives its answers one after the other; remembers what it was asked."""
+
+    def __init__(self, name: str, *answers: str | None, logprob: float | None = None) -> None:
+        self.card = ModelCard(name)
+        self.answers = list(answers)
+        self.logprob = logprob
+        self.asked: list[Request] = []
+
+    async def complete(self, request: Request) -> Response:
+        self.asked.append(request)
+        samples = tuple(
+            Sample(a or "", a, read=True, mean_logprob=self.logprob, min_logprob=self.logprob)
+            for a in (self.answers.pop(0) for _ in range(request.n))
+        )
+        return Response(self.card.name, samples, cost=Cost(10))
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        raise NotImplementedError
+
+
+async def answer(policy, *models, **settings):
+    operation = Operation({m.card.name: m for m in models}, prices=PriceBook())
+    response = await policy.answer(Request.ask("?", **settings), operation)
+    return response, operation
+
+
+def cascade(*stages: Stage, **settings) -> Cascade:
+    return Cascade(stages, **settings)
+
+
+async def test_agreement_accepts_without_the_strong_model():
+    small, large = Scripted("s", *"aaaaa"), Scripted("l", "b")
+    response, operation = await answer(cascade(Stage("s", 5, 0.8), Stage("l")), small, large)
+    assert (response.model, response.samples[0].answer) == ("s", "a")
+    # Four equal answers out of five decide; the fifth is never bought.
+    assert len(small.asked) == 4
+    assert not large.asked
+    assert operation.spent == Cost(40)
+
+
+async def test_disagreement_stops_early_and_passes_up():
+    small, large = Scripted("s", *"abcde"), Scripted("l", "b")
+    response, _ = await answer(cascade(Stage("s", 5, 0.8), Stage("l")), small, large)
+    assert response.model == "l"
+    assert len(small.asked) == 3  # after a, b, c no answer can reach four of five
+
+
+async def test_last_stage_stops_when_its_winner_is_certain():
+    large = Scripted("l", *"bbbxx")
+    response, _ = await answer(cascade(Stage("l", 5)), large)
+    assert response.samples[0].answer == "b"
+    assert len(large.asked) == 3
+
+
+async def test_skipped_stage_is_not_called():
+    small, large = Scripted("s"), Scripted("l", "b")
+    response, _ = await answer(cascade(Stage("s", 5, "skip"), Stage("l")), small, large)
+    assert response.model == "l"
+    assert not small.asked
+
+
+async def test_pooled_agreement_counts_earlier_models():
+    one, two = Scripted("1", *"aab"), Scripted("2", *"aab")
+    large = Scripted("l", "z")
+    policy = cascade(
+        Stage("1", 3, 1.0), Stage("2", 3, 4 / 6), Stage("l"), signal="pooled-agreement"
+    )
+    response, _ = await answer(policy, one, two, large)
+    assert (response.model, response.samples[0].answer) == ("2", "a")
+    assert response.samples[0].columns["signal"] == 4 / 6
+
+
+async def test_log_probability_decides():
+    sure, unsure = Scripted("s", "a", logprob=-0.1), Scripted("s", "a", logprob=-3.0)
+    for small, by in ((sure, "s"), (unsure, "l")):
+        policy = cascade(Stage("s", 1, -1.0), Stage("l"), signal="min_logprob")
+        response, _ = await answer(policy, small, Scripted("l", "b"))
+        assert response.model == by
+
+
+async def test_unknown_log_probability_is_never_accepted():
+    policy = cascade(Stage("s", 1, -1e9), Stage("l"), signal="mean_logprob")
+    response, _ = await answer(policy, Scripted("s", "a"), Scripted("l", "b"))
+    assert response.model == "l"
+
+
+async def test_n_sampling_is_one_call():
+    small, large = Scripted("s", *"aaaaa"), Scripted("l", "b")
+    policy = cascade(Stage("s", 5, 0.8), Stage("l"), sampling="n", temperature=0.7)
+    await answer(policy, small, large)
+    assert [(r.n, r.temperature) for r in small.asked] == [(5, 0.7)]
+
+
+async def test_seeded_samples_differ_by_their_number():
+    small = Scripted("s", *"abc")
+    await answer(cascade(Stage("s", 3)), small, seed=7)
+    assert sorted(r.seed for r in small.asked) == [7, 8, 9]
+
+
+async def test_null_answers_are_accepted_only_by_the_last():
+    small, large = Scripted("s", None, None, None), Scripted("l", None)
+    response, _ = await answer(cascade(Stage("s", 3, 0.3), Stage("l")), small, large)
+    assert (response.model, response.samples[0].answer) == ("l", None)
+
+
+def test_parameters_round_trip():
+    policy = cascade(Stage("s", 5, 0.8), Stage("m", 2, "skip"), Stage("l"), temperature=0.5)
+    assert from_params("cascade", policy.get_params()) == policy
+    assert from_params("single", Single("s").get_params()) == Single("s")
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "message"),
+    [
+        ("vote", {}, "no policy is called 'vote'"),
+        ("cascade", {"stages": []}, "last stage"),
+        ("cascade", {"stages": [{"model": "a", "accept": 0.5}]}, "last stage"),
+        ("cascade", {"stages": [{"model": "a", "samples": 0}]}, "at least 1"),
+        ("cascade", {"stages": [{"model": "a", "accept": "maybe"}]}, "'always' or 'skip'"),
+        ("cascade", {"stages": [{"model": "a"}], "sampling": "x"}, "'calls' or 'n'"),
+        ("cascade", {"stages": [{"modle": "a"}]}, "modle"),
+        ("single", {}, "model"),
+    ],
+)
+def test_wrong_parameters_are_refused(kind, params, message):
+    with pytest.raises(PlanError, match=message):
+        from_params(kind, params)

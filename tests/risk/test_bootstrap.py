@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from farthing.risk.bootstrap import mean_interval, resampled_means
+from farthing.risk.frontier import random_mix
+
+
+def test_interval_covers_the_mean():
+    rng = np.random.default_rng(0)
+    trials, covered = 600, 0
+    for trial in range(trials):
+        low, high = mean_interval(rng.exponential(size=200), resamples=400, seed=trial)
+        covered += low <= 1.0 <= high
+    assert covered / trials == pytest.approx(0.95, abs=0.035)
+
+
+def test_columns_are_resampled_together():
+    values = np.random.default_rng(0).normal(size=50)
+    means = resampled_means(np.stack([values, values + 1], axis=1), 100, 3)
+    assert means[:, 1] - means[:, 0] == pytest.approx(np.ones(100))
+
+
+def test_without_values_nothing_is_known():
+    assert np.isnan(mean_interval([])).all()
+
+
+def test_random_mix_is_the_upper_hull():
+    costs, qualities = [1.0, 2.0, 4.0], [0.2, 0.3, 0.8]
+    assert random_mix(costs, qualities, 0.5) is None
+    assert random_mix(costs, qualities, 1.0) == 0.2
+    # The middle model lies below the line from the cheapest to the dearest.
+    assert random_mix(costs, qualities, 2.0) == pytest.approx(0.4)
+    assert random_mix(costs, qualities, 9.0) == 0.8
+    assert random_mix([1.0, 2.0], [0.9, 0.5], 2.0) == 0.9
