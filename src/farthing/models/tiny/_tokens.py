@@ -1,0 +1,36 @@
+"""The tokenizer of the tiny models: one token a character, 17 tokens in all.
+
+A prompt is `BOS`, the chain's steps, its first number, `EQUALS`; the working that follows is one
+digit a step, then `EOS`. The steps stand in reverse, so that the first to be worked is nearest to
+the working: ``3+4*2-5`` is read as ``-5 *2 +4 3 =``. In that order the distance from a digit of
+the working to the step that it needs does not depend on the length of the chain; read from left
+to right, whole lengths of chain stay at chance for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+PAD, BOS, EOS = 0, 1, 2
+CHARACTERS = "0123456789+-*="
+FIRST = 3
+EQUALS = FIRST + CHARACTERS.index("=")
+VOCABULARY = FIRST + len(CHARACTERS)
+
+_ID = {character: FIRST + i for i, character in enumerate(CHARACTERS)}
+
+
+def encode(chain: str) -> list[int]:
+    """The prompt's tokens for a chain without spaces, such as ``3+4*2-5``."""
+    steps = [chain[at : at + 2] for at in range(len(chain) - 2, 0, -2)]
+    return [BOS, *(_ID[character] for character in "".join((*steps, chain[0]))), EQUALS]
+
+
+def piece(token: int) -> str:
+    """The character of `token`; empty for `PAD`, `BOS` and `EOS`."""
+    return CHARACTERS[token - FIRST] if token >= FIRST else ""
+
+
+def decode(tokens: Iterable[int]) -> str:
+    """The text of a working: its characters, parted by spaces, such as ``7 4 9``."""
+    return " ".join(filter(None, map(piece, tokens)))
