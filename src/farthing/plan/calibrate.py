@@ -16,6 +16,7 @@ from farthing.core.errors import CalibrationError, DataError, InfeasibleError
 from farthing.core.money import Cost
 from farthing.models.draw import Draw
 from farthing.models.recording import Ints
+from farthing.plan._path import path, totals
 from farthing.plan.evaluate import Baseline, Result, apply_candidate, baselines
 from farthing.plan.outcomes import Bools, Outcomes, Sampling
 from farthing.plan.search import Candidate, frontier
@@ -28,9 +29,6 @@ from farthing.risk.sequence import (
 )
 
 Mode = Literal["marginal", "pac"]
-
-# Shares of alpha at which the pilot half's frontier is taken, cautious to bold.
-BOLDNESS = (0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25, 1.4, 1.6, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,35 +156,25 @@ def _split(questions: int, promise: Promise, share: float, seed: int) -> tuple[I
 
 def _choose(pilot: Outcomes, certify: Outcomes, promise: Promise) -> Candidate | None:
     budget = promise.budget.pico
-    sequence = _sequence(pilot, promise)
-    if not sequence:
+    level = pilot.questions * promise.allowed(certify.questions) // certify.questions
+    steps = frontier(pilot, budget, [level // 2, level])
+    if not steps:
         return None
+    sequence = path(pilot, steps, budget, level)
     results = [apply_candidate(certify, candidate) for candidate in sequence]
     usable = promise.certified(np.array([result.violated(budget) for result in results]))
     best: Candidate | None = None
     for candidate, result in zip(sequence[:usable], results[:usable], strict=True):
+        violations, regret, cost = totals(result, budget)
         both = replace(
             candidate,
-            violations=candidate.violations + int(result.violated(budget).sum()),
-            regret=candidate.regret + int(result.regret.sum()),
-            cost=candidate.cost + int(result.cost.sum()),
+            violations=candidate.violations + violations,
+            regret=candidate.regret + regret,
+            cost=candidate.cost + cost,
         )
         if best is None or (both.regret, both.cost) <= (best.regret, best.cost):
             best = both
     return best
-
-
-def _sequence(pilot: Outcomes, promise: Promise) -> list[Candidate]:
-    """Cascades from cautious to bold, fixed by the pilot questions alone."""
-    n = pilot.questions
-    levels = [int(promise.alpha * share * n) for share in BOLDNESS]
-    steps = frontier(pilot, promise.budget.pico, levels)
-    taken = []
-    for level in levels:
-        within = [step for step in steps if step.violations <= level]
-        if within and within[-1] not in taken:
-            taken.append(within[-1])
-    return taken
 
 
 def _infeasible(pilot: Outcomes, certify: Outcomes, promise: Promise) -> InfeasibleError:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from farthing.core.errors import DataError
 from farthing.models.draw import Draw
 from farthing.models.recording import Floats, Ints
-from farthing.policies.cascade import VOTING
+from farthing.policies.cascade import LOGPROBS, VOTING
 
 Bools = NDArray[np.bool_]
 Sampling = Literal["calls", "n"]
@@ -184,7 +184,7 @@ class Outcomes:
         votes, winner = self._votes[model], self._answer[model]
         values = self.draw.column(self.signal, model)
         first = votes.first_of(winner)
-        if self.signal in ("mean_logprob", "min_logprob"):
+        if self.signal in LOGPROBS:
             voters = (self.draw.answers[model] == winner[:, None]) & ~np.isnan(values)
             total = np.where(voters, values, 0.0).sum(axis=1)
             count = voters.sum(axis=1)
@@ -217,7 +217,7 @@ def cost_column(draw: Draw, signal: str) -> str | None:
     """The column that holds what a column's signal cost: `conf_cost_usd` for `conf_raw`."""
     names = draw.recording.table.column_names
     for name in (f"{signal}_cost_usd", f"{signal.split('_')[0]}_cost_usd"):
-        if name in names and signal not in ("mean_logprob", "min_logprob"):
+        if name in names and signal not in LOGPROBS:
             return name
     return None
 

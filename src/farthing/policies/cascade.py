@@ -14,6 +14,7 @@ from farthing.core.response import Response, Sample
 from farthing.signals.vote import Vote, votes_needed
 
 VOTING = ("agreement", "pooled-agreement")
+LOGPROBS = ("mean_logprob", "min_logprob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Cascade:
         """The first accepted answer; its signal is in the sample's `columns["signal"]`."""
         if self.temperature is not None:
             request = replace(request, temperature=self.temperature)
+        if self.signal in LOGPROBS:
+            request = replace(request, logprobs=True)
         pool: list[Sample] = []
         called = [stage for stage in self.stages if stage.accept != "skip"]
         for index, stage in enumerate(called):
@@ -162,7 +165,7 @@ class Cascade:
             asked = (*request.messages, Message("assistant", chosen.answer or ""))
             check = replace(request, messages=asked, question=request.question_id(), raw=None)
             await operation.call(f"{model}#{self.signal}", check, node=f"{node}/signal")
-        if self.signal in ("mean_logprob", "min_logprob"):
+        if self.signal in LOGPROBS:
             values = [getattr(s, self.signal) for s in samples if s.answer == chosen.answer]
         else:
             values = [chosen.columns.get(self.signal)]
