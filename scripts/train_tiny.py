@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Train the tiny models that ship with Farthing, or verify that they rebuild.
 
-A run is fixed by its seed and its number of steps, not by seconds; on the machine and torch
-version named in MANIFEST.json it gives the same weights bit for bit. Elsewhere float32 sums may
-round otherwise, and the weights differ while the accuracy stays close.
+A run is fixed by its seed and its number of steps, not by seconds; with the torch version named
+in MANIFEST.json and the same kind of processor it gives the same weights bit for bit. Elsewhere
+float32 sums may round otherwise and the weights differ; `--verify` then compares accuracies.
 
     python scripts/train_tiny.py --size all --out build/tiny
     python scripts/train_tiny.py --size all --verify

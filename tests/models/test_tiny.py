@@ -268,6 +268,11 @@ class TestComplete:
         assert default.samples[0].finish_reason == "stop"
         assert default.model == f"tiny-{model.size}"
 
+    async def test_temperature_near_zero_is_greedy(self, model: tiny.TinyModel) -> None:
+        greedy = await model.complete(Request.ask(CHAIN))
+        cold = await model.complete(Request.ask(CHAIN, temperature=1e-310, n=2, seed=0))
+        assert [sample.text for sample in cold.samples] == [greedy.text] * 2
+
     async def test_samples_depend_on_seed_and_index_alone(self, model: tiny.TinyModel) -> None:
         ask = tiny.prompt("9*7-8+6*3-4")
 
@@ -345,8 +350,9 @@ class TestComplete:
         assert stats.chi2.sf(statistic, max(len(seen) - 1, 1)) > 1e-4
 
     async def test_stream_tells_what_complete_tells(self, model: tiny.TinyModel) -> None:
-        request = Request.ask(tiny.prompt(CHAIN), n=3, temperature=1.2, seed=9)
+        request = Request.ask(CHAIN, n=30, temperature=5.0, seed=9, max_tokens=6)
         response = await model.complete(request)
+        assert {sample.finish_reason for sample in response.samples} == {"stop", "length"}
         chunks = [chunk async for chunk in model.stream(request)]
         for index, sample in enumerate(response.samples):
             own = [chunk for chunk in chunks if chunk.index == index]

@@ -53,7 +53,7 @@ class TinyState:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the keys and values held: 8 a layer, number of width, and token."""
+        """Bytes of the keys and values held: 8 for each layer, unit of width and token."""
         return self._cache.nbytes
 
     def fork(self) -> TinyState:
@@ -102,21 +102,24 @@ class _Step:
 class _Tally:
     """What one sample has produced so far."""
 
-    __slots__ = ("finish_reason", "logprobs", "tokens")
+    __slots__ = ("finish_reason", "logprobs", "text", "tokens")
 
     def __init__(self) -> None:
+        self.text = ""
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.finish_reason: str | None = None
 
     def add(self, token: int, logprob: float, ended: str | None) -> str:
         """Count a token; the text that it adds."""
-        first = not self.tokens
         self.tokens.append(token)
         self.logprobs.append(logprob)
         self.finish_reason = ended
         piece = _tokens.piece(token)
-        return piece if first or not piece else " " + piece
+        if piece and self.text:
+            piece = " " + piece
+        self.text += piece
+        return piece
 
     @property
     def mean_logprob(self) -> float:
@@ -128,7 +131,7 @@ class _Tally:
 
     def sample(self) -> Sample:
         return Sample(
-            text=_tokens.decode(self.tokens),
+            text=self.text,
             finish_reason=self.finish_reason,
             mean_logprob=self.mean_logprob,
             min_logprob=self.min_logprob,
@@ -381,8 +384,8 @@ def _choose(
     logprobs: NDArray[np.float64], heat: float, draws: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """A token a row from softmax(logprobs / heat), by inverting its distribution function."""
-    scaled = logprobs / heat
-    weights = np.exp(scaled - scaled.max(-1, keepdims=True))
-    cumulative = weights.cumsum(-1)
+    with np.errstate(over="ignore"):  # a temperature near 0 leaves the likeliest alone
+        scaled = (logprobs - logprobs.max(-1, keepdims=True)) / heat
+    cumulative = np.exp(scaled).cumsum(-1)
     chosen: NDArray[np.int64] = (cumulative <= draws[:, None] * cumulative[:, -1:]).sum(-1)
     return chosen
