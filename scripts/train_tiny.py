@@ -45,7 +45,7 @@ CLIP = 1.0
 IGNORE = -100
 PROBLEMS = 1000
 MEASURE_SEED = 20_000
-CLOSE = 0.08
+CLOSE = 0.12
 FIRST_DIGIT, FIRST_OPERATOR = (
     _tokens.FIRST + _tokens.CHARACTERS.index(character) for character in ("0", OPERATORS[0])
 )
