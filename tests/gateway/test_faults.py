@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import socket
 from typing import Any
 
 import openai
 import pytest
 
 from farthing.core.errors import LedgerError
+from farthing.gateway import answering
 
 ASK: Any = [{"role": "user", "content": "hello, this is private"}]
 MODELS = pytest.mark.parametrize("model", ["gpt", "lone"])
@@ -158,6 +161,32 @@ async def test_the_client_leaves_within_a_stream(gateway: Any) -> None:
     assert attempt.status == "cancelled"
     assert attempt.usage.output_tokens == gateway.upstream.billed_output == 20
     assert attempt.samples[0].text == "word " * 20
+
+
+@pytest.mark.parametrize("model", ["gpt", "parrot", "cheap"])
+async def test_a_client_that_does_not_read(start: Any, monkeypatch: Any, model: str) -> None:
+    monkeypatch.setattr(answering, "LAST_WORDS_S", 0.1)
+    gateway = await start(request_timeout_s=1)
+    gateway.upstream.words = ("x" * 2**16,) * 128
+    text = "hello" if model == "gpt" else ("z" * 2**19 + " ") * 16
+    ask = {"model": model, "messages": [{"role": "user", "content": text}], "stream": True}
+    body = json.dumps(ask).encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", int(gateway.url.rsplit(":", 1)[1])))
+        await loop.sock_sendall(client, head.encode() + body)
+        await gateway.attempts(1)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := await loop.sock_recv(client, 2**20):
+                received = received[-100:] + data
+    assert b"[DONE]" not in received
+    assert all(attempt.usage for attempt in gateway.ledger.attempts)
+    assert {outcome.status for outcome in gateway.ledger.outcomes} <= {"ok", "failed"}
 
 
 async def test_a_ledger_that_cannot_be_written(gateway: Any, monkeypatch: Any) -> None:

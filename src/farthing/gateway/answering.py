@@ -25,6 +25,7 @@ _EVENT_STREAM = {
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
 }
+LAST_WORDS_S = 5.0
 _DONE = b"[DONE]"
 _ALIVE = b": farthing is deciding\n\n"
 
@@ -105,7 +106,6 @@ async def _stream_model(
     writer = StreamWriter(call, operation.id)
     finished: dict[int, str] = {}
     tail: bytes | None = None
-    end = b""
     async with (
         client.errors_as_events(operation),
         aclosing(operation.stream(call.model, call.request, node="single")) as chunks,
@@ -124,8 +124,8 @@ async def _stream_model(
         if tail is None:
             farthing = farthing_json(operation, None, call.model)
             tail = writer.end(finished, operation.usage, farthing)
-        end = tail
-    return await client.close(end)
+        await client.close(tail)
+    return client.response
 
 
 async def _stream_plan(
@@ -137,7 +137,6 @@ async def _stream_plan(
     """
     name = plan.name
     client.headers = farthing_headers(operation, name, None, done=False)
-    end = b""
     deciding = asyncio.ensure_future(plan.policy.answer(call.request, operation))
     try:
         async with client.errors_as_events(operation):
@@ -151,10 +150,10 @@ async def _stream_plan(
                 await client.write(piece)
             finished = {0: response.samples[0].finish_reason or "stop"}
             farthing = farthing_json(operation, name, response.model)
-            end = writer.end(finished, operation.usage, farthing)
+            await client.close(writer.end(finished, operation.usage, farthing))
     finally:
         deciding.cancel()
-    return await client.close(end)
+    return client.response
 
 
 class _Stream:
@@ -173,11 +172,15 @@ class _Stream:
         """Send `data`, no faster than the client reads."""
         await (await self._open()).write(data)
 
-    async def close(self, data: bytes) -> web.StreamResponse:
+    async def close(self, data: bytes) -> None:
         """End the answer with `data`."""
-        response = await self._open()
-        await response.write_eof(data)
-        return response
+        await (await self._open()).write_eof(data)
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """What has been sent."""
+        assert self._response is not None
+        return self._response
 
     async def _open(self) -> web.StreamResponse:
         if self._response is None:
@@ -202,4 +205,13 @@ class _Stream:
             reason = cause(error)
             log_error(reason, operation.id)
             await _book_failure(operation, "failed", _told(reason))
-            await self.write(b"data: " + encode(error_body(reason)) + b"\n\n")
+            await self._end_with(reason)
+
+    async def _end_with(self, error: BaseException) -> None:
+        """End the answer with an error; a client that does not even read that is cut off."""
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self.close(b"data: " + encode(error_body(error)) + b"\n\n")
+        except TimeoutError:
+            if self._http.transport is not None:
+                self._http.transport.abort()

@@ -15,7 +15,7 @@ from farthing.core.response import Response, Sample
 from farthing.core.usage import Usage
 
 MAX_N = 128
-PIECE_CHARACTERS = 256
+PIECE_CHARACTERS, MOST_PIECES = 256, 16
 _OWN = frozenset({"model", "messages", "n", "temperature", "seed", "logprobs", "max_tokens"})
 _OWN_TOO = frozenset({"stream", "stream_options"})
 _MESSAGE_OWN = frozenset({"role", "content"})
@@ -210,10 +210,11 @@ class StreamWriter:
         return self._event([{"index": index, "delta": delta, "finish_reason": None}])
 
     def pieces(self, sample: Sample) -> Iterator[bytes]:
-        """The whole text of the only sample, cut into pieces."""
+        """The whole text of the only sample, in a few pieces."""
         text = sample.text
-        for start in range(0, len(text) or 1, PIECE_CHARACTERS):
-            yield self.text(text[start : start + PIECE_CHARACTERS])
+        size = max(PIECE_CHARACTERS, len(text) // MOST_PIECES + 1)
+        for start in range(0, len(text) or 1, size):
+            yield self.text(text[start : start + size])
 
     def end(
         self, finished: Mapping[int, str], usage: Usage | None, farthing: Mapping[str, Any]
