@@ -75,7 +75,7 @@ def _spend_table(made: Report) -> Table:
     titles = (made.by, "operations", "attempts", "USD", "input", "cached", "output", "reasoning")
     for title, footer in zip(titles, _cells(made.total, "all"), strict=True):
         justify: Literal["left", "right"] = "left" if title == made.by else "right"
-        table.add_column(title, footer, justify=justify, overflow="fold")
+        table.add_column(title, footer, justify=justify, overflow="fold", no_wrap=title != made.by)
     for group in made.groups:
         table.add_row(*_cells(group, group.name or _NONE))
     return table
