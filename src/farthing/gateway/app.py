@@ -21,6 +21,7 @@ SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MEGABYTE = 2**20
+CLIENT_LEFT = 499
 
 
 def create_app(service: Service) -> web.Application:
@@ -48,7 +49,7 @@ def _guarded(handler: Handler) -> Handler:
             http.app[SERVICE].admit(http.headers.get(hdrs.AUTHORIZATION))
             return await handler(http)
         except ConnectionError:
-            raise
+            return web.Response(status=CLIENT_LEFT)
         except web.HTTPRequestEntityTooLarge:
             limit = http.app[SERVICE].config.max_body_mb
             told = shape(
