@@ -83,6 +83,18 @@ async def test_what_is_in_flight_is_answered_and_booked_on_shutdown(tmp_path: Pa
         assert sorted(rows) == [("cancelled", 61_000_000), ("ok", 61_000_000)]
 
 
+async def test_headers_are_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    task, url = await started(config(tmp_path))
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2][:-3]))
+    writer.write(b"GET /healthz HTTP/1.1\r\nAuthorization: Bearer very-secret\x01\r\n\r\n")
+    assert b"400 Bad Request" in await reader.read()
+    writer.close()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await task
+    assert "BadHttpMessage" in caplog.text
+    assert "secret" not in caplog.text
+
+
 async def test_a_second_signal_hurries(tmp_path: Path) -> None:
     async with fake_upstream(delay_s=30) as fake, aiohttp.ClientSession() as http:
         task, url = await started(config(tmp_path, fake.base_url))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -18,6 +19,20 @@ from farthing.gateway.config import Config
 from farthing.gateway.service import Service
 
 _BACKLOG = 1024
+
+
+class _WithoutDetails(logging.Filter):
+    """Leaves out what an exception says: of a malformed request it quotes a header."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[0]:
+            record.msg = f"{record.getMessage()}: {record.exc_info[0].__name__}"
+            record.args, record.exc_info, record.exc_text = (), None, None
+        return True
+
+
+_http_logger = logging.getLogger("farthing.gateway.http")
+_http_logger.addFilter(_WithoutDetails())
 
 
 def run(config: Config, announce: Callable[[str], None]) -> None:
@@ -46,6 +61,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     app = web.AppRunner(
         create_app(service),
         access_log=None,
+        logger=_http_logger,
         handler_cancellation=True,
         shutdown_timeout=config.gateway.shutdown_s,
     )
