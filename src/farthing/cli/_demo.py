@@ -23,6 +23,7 @@ from farthing.core.errors import FarthingError
 from farthing.core.money import Cost
 from farthing.models.tiny import MAX_STEPS, check, problem, prompt
 from farthing.risk.binomial import interval
+from farthing.risk.frontier import random_mix
 
 MODELS = ("small", "mid", "large")
 PLAN = "thrifty"
@@ -109,6 +110,19 @@ class Outcome:
                 f"{row.cost_usd_mean * 1e6:.2f}",
                 f"{row.cost_usd_mean / large.cost_usd_mean - 1:+.0%}",
                 f"{row.over_budget / row.questions:.1%} [dim]\\[{low:.0%}, {high:.0%}][/]",
+            )
+        *models, plan = self.asked
+        mixed = random_mix(
+            [row.cost_usd_mean for row in models],
+            [row.accuracy for row in models],
+            plan.cost_usd_mean,
+        )
+        if mixed is not None:
+            table.add_row(
+                "random mix",
+                f"{mixed:.1%}",
+                f"{plan.cost_usd_mean * 1e6:.2f}",
+                f"{plan.cost_usd_mean / large.cost_usd_mean - 1:+.0%}",
             )
         return table
 

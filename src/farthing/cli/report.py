@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from farthing.ledger.report import Report, Spend
 
 _NONE = "–"
+RARE = ("cached", "reasoning")
 
 
 class By(StrEnum):
@@ -73,11 +74,14 @@ def _spend_table(made: Report) -> Table:
         show_footer=len(made.groups) > 1,
     )
     titles = (made.by, "operations", "attempts", "USD", "input", "cached", "output", "reasoning")
-    for title, footer in zip(titles, _cells(made.total, "all"), strict=True):
+    footers = _cells(made.total, "all")
+    shown = [at for at, title in enumerate(titles) if title not in RARE or footers[at] != "0"]
+    for title, footer in ((titles[at], footers[at]) for at in shown):
         justify: Literal["left", "right"] = "left" if title == made.by else "right"
         table.add_column(title, footer, justify=justify, overflow="fold", no_wrap=title != made.by)
     for group in made.groups:
-        table.add_row(*_cells(group, group.name or _NONE))
+        cells = _cells(group, group.name or _NONE)
+        table.add_row(*(cells[at] for at in shown))
     return table
 
 
