@@ -22,6 +22,7 @@ class FakeUpstream:
     status: int = 200
     error: Any = None
     malformed: bytes | None = None
+    events: bytes | None = None
     delay_s: float = 0
     chunk_delay_s: float = 0
     cut_at: int | None = None
@@ -132,7 +133,7 @@ class FakeUpstream:
         return "".join(blocks).encode()
 
     async def _stream(self, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
-        data = self.stream_bytes(asked)
+        data = self.stream_bytes(asked) if self.events is None else self.events
         self.sent.append(data)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)

@@ -233,6 +233,40 @@ async def test_malformed(body: bytes) -> None:
         assert (await failure(fake, True)).kind == "malformed"
 
 
+async def test_samples_of_one_stream_are_kept_apart() -> None:
+    events = b"".join(
+        b'data: {"choices":[{"index":%d,"delta":{"content":"%d"},"finish_reason":%b}]}\n\n'
+        % (index, index, b'"stop"' if last else b"null")
+        for last in (False, True)
+        for index in (0, 1, 1, 0)
+    )
+    async with fake_upstream(events=events) as fake:
+        pieces = await chunks(connect(fake), Request.ask("x", n=2))
+    texts = ["".join(c.text for c in pieces if c.index == index) for index in (0, 1)]
+    assert texts == ["0000", "1111"]
+    assert b"".join(chunk.raw or b"" for chunk in pieces) == events
+
+
+@pytest.mark.parametrize(
+    ("events", "kind"),
+    [
+        (b'data: {"error": {"message": "overloaded"}}\n\n', "status"),
+        (b"data: {\n\n", "malformed"),
+        (b"data: 3\n\n", "malformed"),
+        (b'data: {"choices": 3}\n\n', "malformed"),
+        (b'data: {"choices": [3]}\n\n', "malformed"),
+        (b"", "cut"),
+        (b": only a comment\n\n", "cut"),
+    ],
+)
+async def test_streams_that_cannot_be_read(events: bytes, kind: str) -> None:
+    async with fake_upstream(events=events) as fake:
+        error = await failure(fake, True)
+    assert error.kind == kind
+    if kind == "status":
+        assert error.body == {"error": {"message": "overloaded"}}
+
+
 @both
 @pytest.mark.parametrize("status", [400, 404, 422, 429, 500])
 async def test_errors_of_the_upstream_are_passed_on(stream: bool, status: int) -> None:
