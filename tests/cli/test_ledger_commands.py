@@ -39,7 +39,7 @@ def test_report_prints_what_was_spent_and_saved(folder):
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     assert "small 21 21 0.02* 2,000 200" in text
-    assert "large 5 5 0.05 500 0 50 0" in text
+    assert "large 5 5 0.05 500 50" in text
     assert "all 21 26 0.07*" in text
     assert "The cost of 1 of 26 attempts (3.8%) is unknown and in no sum." in text
     assert "Attempts: 1 failed, 0 cancelled." in text

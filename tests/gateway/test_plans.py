@@ -20,7 +20,7 @@ from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
 from farthing.gateway.config import load
 from farthing.ledger.sqlite import open_to_read
-from farthing.plan import Certificate, Plan, save
+from farthing.plan import Certificate, Plan, save_plan
 from farthing.policies import Cascade, Single, Stage
 
 CONFIG = """\
@@ -69,7 +69,7 @@ def plan(**changes: Any) -> Plan:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     record(tmp_path / "recording.parquet")
-    save(plan(), tmp_path / "plan.toml")
+    save_plan(plan(), tmp_path / "plan.toml")
     (tmp_path / "farthing.toml").write_text(CONFIG)
     return tmp_path
 
@@ -154,7 +154,7 @@ async def test_a_recorded_model_by_itself(folder: Path) -> None:
 async def test_plans_that_do_not_fit_the_models(
     folder: Path, changes: dict[str, Any], says: str | None
 ) -> None:
-    save(plan(**changes), folder / "plan.toml")
+    save_plan(plan(**changes), folder / "plan.toml")
     config = load(folder / "farthing.toml")
     if says is None:
         await open_service(config).aclose()
@@ -166,7 +166,7 @@ async def test_plans_that_do_not_fit_the_models(
 
 
 def test_a_plan_with_a_models_name(folder: Path) -> None:
-    save(plan(name="weak", policy=Single("strong"), models=("strong",)), folder / "plan.toml")
+    save_plan(plan(name="weak", policy=Single("strong"), models=("strong",)), folder / "plan.toml")
     with pytest.raises(ConfigError, match="name of another model") as caught:
         open_service(load(folder / "farthing.toml"))
     assert (caught.value.key, caught.value.line) == ("plans.files", 16)

@@ -15,7 +15,7 @@ from farthing.core.money import Cost
 from farthing.core.request import Request
 from farthing.models.draw import draw
 from farthing.models.recorded import RecordedModel
-from farthing.models.recording import from_table, load
+from farthing.models.recording import from_table, load_recording
 
 
 def replaced(table: pa.Table, name: str, values: list) -> pa.Table:
@@ -27,7 +27,7 @@ def test_parquet_and_json_lines_are_the_same_recording(tmp_path):
     pq.write_table(table, tmp_path / "r.parquet")
     lines = "\n".join(json.dumps(row) for row in table.to_pylist())
     (tmp_path / "r.jsonl").write_text(lines)
-    one, two = load(tmp_path / "r.parquet"), load(tmp_path / "r.jsonl")
+    one, two = load_recording(tmp_path / "r.parquet"), load_recording(tmp_path / "r.jsonl")
     assert one.digest == two.digest
     assert one.questions == two.questions
     assert one.models == ("m0", "m1", "m2")
@@ -45,7 +45,7 @@ def test_order_of_rows_does_not_matter_but_every_value_does():
 def test_metadata_is_kept(tmp_path):
     table = recordings.table(3).replace_schema_metadata({"farthing.answer": "last-number"})
     pq.write_table(table, tmp_path / "r.parquet")
-    assert load(tmp_path / "r.parquet").metadata["farthing.answer"] == "last-number"
+    assert load_recording(tmp_path / "r.parquet").metadata["farthing.answer"] == "last-number"
 
 
 def test_same_question_in_two_tasks_is_two_questions():
@@ -68,16 +68,16 @@ def test_selection_keeps_the_rows_of_its_questions():
 def test_missing_column_is_named(tmp_path, missing):
     pq.write_table(recordings.table(3).drop_columns([missing]), tmp_path / "r.parquet")
     with pytest.raises(DataError, match=f"r.parquet: column {missing} missing"):
-        load(tmp_path / "r.parquet")
+        load_recording(tmp_path / "r.parquet")
 
 
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(DataError, match="no such file"):
-        load(tmp_path / "none.parquet")
+        load_recording(tmp_path / "none.parquet")
     for name in ("bad.parquet", "bad.jsonl"):
         (tmp_path / name).write_text("not this {")
         with pytest.raises(DataError, match=f"{name}: not a readable"):
-            load(tmp_path / name)
+            load_recording(tmp_path / name)
 
 
 def test_empty_null_and_repeated_rows_are_refused():

@@ -19,7 +19,7 @@ def explain(
     from farthing.plan import explain as words
     from farthing.plan import file
 
-    loaded = file.load(plan)
+    loaded = file.load_plan(plan)
     if as_json:
         print_json(file.as_json(loaded))
     else:

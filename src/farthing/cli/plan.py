@@ -71,7 +71,7 @@ def plan(
     too few questions for alpha.
     """
     from farthing.core.errors import CalibrationError, InfeasibleError
-    from farthing.models.recording import load
+    from farthing.models.recording import load_recording
     from farthing.plan import file
     from farthing.plan.calibrate import Promise
     from farthing.plan.explain import explain
@@ -83,7 +83,7 @@ def plan(
     try:
         with err.status("searching thresholds"):
             made = make_plan(
-                load(recording),
+                load_recording(recording),
                 asked,
                 promise,
                 samples=counts,
@@ -99,7 +99,7 @@ def plan(
             raise
         print_json(_infeasible(error, promise, asked, counts))
         raise typer.Exit(EXIT_INFEASIBLE) from error
-    file.save(made, out_path)
+    file.save_plan(made, out_path)
     if as_json:
         print_json(file.as_json(made))
     else:

@@ -20,12 +20,12 @@ def replay(
     """Run a plan over recorded answers: quality, cost, violations and regret, with intervals."""
     from rich.progress import Progress
 
-    from farthing.models.recording import load
+    from farthing.models.recording import load_recording
     from farthing.plan import explain, file
     from farthing.plan import replay as replaying
 
-    loaded = file.load(plan)
-    answers = load(recording)
+    loaded = file.load_plan(plan)
+    answers = load_recording(recording)
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("replaying", total=len(answers.questions))
         done = replaying.replay_plan(

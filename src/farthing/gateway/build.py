@@ -64,7 +64,7 @@ def build_plans(config: Config, models: Mapping[str, Model]) -> dict[str, Served
     """
     if not config.plan_files:
         return {}
-    from farthing.plan import load as load_plan
+    from farthing.plan import load_plan
 
     plans: dict[str, ServedPlan] = {}
     for path in config.plan_files:
@@ -131,7 +131,7 @@ def _model(config: Config, name: str) -> Model:
 def _recorded(config: Config, name: str, settings: RecordedConfig) -> Model:
     from farthing.models.draw import draw
     from farthing.models.recorded import RecordedModel
-    from farthing.models.recording import load as load_recording
+    from farthing.models.recording import load_recording
 
     try:
         recording = load_recording(config.file(settings.path))

@@ -85,7 +85,7 @@ class Recording:
         return Recording(self.path, table, names, self.models, start, self.metadata)
 
 
-def load(path: str | Path) -> Recording:
+def load_recording(path: str | Path) -> Recording:
     """Read a recording from Parquet, or from JSON Lines (`.jsonl`, `.ndjson`, `.json`).
 
     Raises DataError, naming the file and what to mend, when it cannot be read, when a required
@@ -103,7 +103,7 @@ def load(path: str | Path) -> Recording:
 
 
 def from_table(table: pa.Table, path: str = "<table>") -> Recording:
-    """The recording held by `table` (see `load`)."""
+    """The recording held by `table` (see `load_recording`)."""
     if table.num_rows == 0:
         raise DataError(f"{path}: no rows")
     metadata = {

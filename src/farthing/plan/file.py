@@ -111,7 +111,7 @@ class Plan:
         return [stage.accept for stage in self.cascade.stages]
 
 
-def save(plan: Plan, path: str | Path) -> None:
+def save_plan(plan: Plan, path: str | Path) -> None:
     """Write a plan file; PlanError if it cannot be written."""
     try:
         Path(path).write_text(dumps(plan))
@@ -167,7 +167,7 @@ def dumps(plan: Plan) -> str:
     return tomlkit.dumps(text)
 
 
-def load(path: str | Path) -> Plan:
+def load_plan(path: str | Path) -> Plan:
     """Read a plan file; PlanError that names file and key when it cannot be used."""
     try:
         data = tomllib.loads(Path(path).read_text())
