@@ -11,7 +11,7 @@ from time import perf_counter
 from farthing.budgets._stream import StreamReader
 from farthing.budgets.attempt import Attempt
 from farthing.budgets.drains import Drains, drains
-from farthing.core.errors import BudgetError, UnknownModelError, UpstreamError
+from farthing.core.errors import BudgetError, RequestError, UnknownModelError, UpstreamError
 from farthing.core.money import Cost
 from farthing.core.protocols import Model, ModelCard
 from farthing.core.request import Request
@@ -241,7 +241,8 @@ class Operation:
         if partial is not None and (partial.usage is not None or partial.text):
             self._book(attempt, model, partial)
             return
-        if isinstance(error, UpstreamError) and error.kind == "unreachable":
+        unreached = isinstance(error, UpstreamError) and error.kind == "unreachable"
+        if unreached or isinstance(error, RequestError):
             attempt.cost = Cost(0)
         self._settle(attempt, None)
 

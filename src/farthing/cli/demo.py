@@ -16,7 +16,7 @@ def demo(
         Path, typer.Option("--dir", help="Where its files go; kept afterwards.")
     ] = Path("farthing-demo"),
     questions: Annotated[int, typer.Option(min=60, help="Recorded, and asked afresh.")] = 300,
-    budget: Annotated[str, typer.Option(help="Of one request in USD.")] = "0.0000055",
+    budget: Annotated[str, typer.Option(help="Of one request in USD.")] = "0.000004",
     alpha: Annotated[float, typer.Option(help="Share of requests that may cost more.")] = 0.35,
     seed: Annotated[int, typer.Option(help="Of the questions.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

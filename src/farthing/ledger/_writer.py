@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from time import monotonic
 
 from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.dialects.sqlite import insert as insert_once
@@ -14,6 +15,7 @@ from farthing.ledger import schema
 from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
 
 _MOST = 5_000  # jobs in one transaction
+_LINGER = 0.05  # seconds
 
 Row = OperationRow | AttemptRow | OutcomeRow
 Settle = Callable[[Exception | None], None]
@@ -69,12 +71,19 @@ class Writer:
                     job.settle(failure)
 
     def _drain(self) -> list[_Job]:
+        """What has come in; rows that nobody waits for are given a moment for company."""
         jobs = [self._queue.get()]
+        awaited = jobs[0].settle is not None
+        until = monotonic() + _LINGER
         while len(jobs) < _MOST and not jobs[-1].stop:
             try:
-                jobs.append(self._queue.get_nowait())
+                if awaited:
+                    jobs.append(self._queue.get_nowait())
+                else:
+                    jobs.append(self._queue.get(timeout=max(0.0, until - monotonic())))
             except Empty:
                 break
+            awaited = awaited or jobs[-1].settle is not None
         return jobs
 
     def _write(self, connection: Connection, rows: list[Row]) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from farthing.core.money import Cost
 from farthing.plan.file import Plan
 from farthing.policies.cascade import VOTING, Cascade, Stage
 
@@ -120,11 +121,12 @@ def summarise(summary: dict[str, Any]) -> RenderableType:
         )
     lines: list[RenderableType] = [table, Text()]
     if summary["violation_rate"] is not None:
+        budget = Cost.from_float(summary["budget_usd"])
+        rate, span = summary["violation_rate"], summary["violation_rate_interval"]
         lines.append(
             Text(
-                f"Over the budget of {summary['budget_usd']:g} USD: {summary['violations']} of "
-                f"{summary['questions']} = {_share(summary['violation_rate'])} "
-                f"{_span(summary['violation_rate_interval'], _share)}; the certificate "
+                f"Over the budget of {budget} USD: {summary['violations']} of "
+                f"{summary['questions']} = {_share(rate)} {_span(span, _share)}; the certificate "
                 f"({summary['mode']}) allows {_share(summary['alpha'])}."
             )
         )
