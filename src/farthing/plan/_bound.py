@@ -14,6 +14,14 @@ from farthing.plan._cells import Cells
 
 LEAF = 20_000
 
+# How a question can end: the bit of (violation + 2 * regret). What it can still come to in a box
+# is a set of these, a number from 0 to 15; of each set:
+_SETS = np.arange(16)
+_CLEAN, _VIOLATES, _REGRETS, _BOTH = ((_SETS >> bit) & 1 > 0 for bit in range(4))
+MUST_VIOLATE = ~(_CLEAN | _REGRETS) & (_VIOLATES | _BOTH)
+MUST_REGRET = ~(_CLEAN | _VIOLATES) & (_REGRETS | _BOTH)
+TORN = ~_CLEAN & _VIOLATES & _REGRETS
+
 
 @dataclass(frozen=True, slots=True)
 class _Box:
@@ -50,10 +58,11 @@ def least_regret(cells: Cells, allowed: int, below: int | None = None) -> Cut | 
     whole = _Box((0,) * len(cells.shape), tuple(size - 1 for size in cells.shape), every, (0, 0))
     limit = np.iinfo(np.int64).max if below is None else below
     order = itertools.count()
+    endings = (1 << (cells.violation + 2 * cells.regret.astype(np.uint8))).astype(np.uint8)
     heap: list[tuple[int, int, _Box]] = []
 
     def push(box: _Box) -> None:
-        bound, box = _reduce(cells, box, allowed)
+        bound, box = _reduce(cells, endings, box, allowed)
         if bound is not None and bound < limit:
             heapq.heappush(heap, (bound, next(order), box))
 
@@ -86,41 +95,46 @@ def least_regret(cells: Cells, allowed: int, below: int | None = None) -> Cut | 
     return best
 
 
-def _reduce(cells: Cells, box: _Box, allowed: int) -> tuple[int | None, _Box]:
-    """The least regret possible in the box (None if it violates too much), and it tidied."""
-    depth = len(box.low)
-    cell = cells.cell[:, box.open]
-    reach: list[NDArray[np.bool_]] = []
-    on = np.ones(len(box.open), np.bool_)
-    for axis in range(depth):
-        reach.append(on & (cell[axis] > box.low[axis]))
-        on = on & (cell[axis] <= box.high[axis])
-    reach.append(on)
-    possible = np.array(reach)
-    violation, regret = cells.violation[:, box.open], cells.regret[:, box.open]
-    ways = possible.sum(axis=0)
+def _reduce(
+    cells: Cells, endings: NDArray[np.uint8], box: _Box, allowed: int
+) -> tuple[int | None, _Box]:
+    """The least regret possible in the box (None if it violates too much), and it tidied.
+
+    `endings` is the bit of the ending at each stage, shape (gates + 1, questions).
+    """
+    count = len(box.open)
+    on = np.ones(count, np.bool_)
+    can = np.zeros(count, np.uint8)
+    ways = np.zeros(count, np.uint8)
+    for axis, (low, high) in enumerate(zip(box.low, box.high, strict=True)):
+        cell = cells.cell[axis].take(box.open)
+        reach = on & (cell > low)
+        can |= endings[axis].take(box.open) * reach
+        ways += reach
+        on &= cell <= high
+    can |= endings[-1].take(box.open) * on
+    ways += on
     decided = ways == 1
-    fixed_violations = box.fixed[0] + int((possible & violation)[:, decided].sum())
-    fixed_regret = box.fixed[1] + int((possible & regret)[:, decided].sum())
-    rest = ~decided
-    possible, violation, regret = possible[:, rest], violation[:, rest], regret[:, rest]
-    must_violate = (~possible | violation).all(axis=0)
-    must_regret = (~possible | regret).all(axis=0)
-    no_clean = (~possible | violation | regret).all(axis=0)
-    torn = int((no_clean & ~must_violate & ~must_regret).sum())
-    violations = fixed_violations + int(must_violate.sum())
-    tidy = _Box(box.low, box.high, box.open[rest], (fixed_violations, fixed_regret))
+    among = np.bincount(can, minlength=16)
+    done = np.bincount(can[decided], minlength=16)
+    fixed = (
+        box.fixed[0] + int(done[MUST_VIOLATE].sum()),
+        box.fixed[1] + int(done[MUST_REGRET].sum()),
+    )
+    tidy = _Box(box.low, box.high, box.open[~decided], fixed)
+    violations = box.fixed[0] + int(among[MUST_VIOLATE].sum())
     if violations > allowed:
         return None, tidy
-    least = fixed_regret + int(must_regret.sum())
-    return least + max(0, violations + torn - allowed), tidy
+    least = box.fixed[1] + int(among[MUST_REGRET].sum())
+    return least + max(0, violations + int(among[TORN].sum()) - allowed), tidy
 
 
-def _open_share(cells: Cells, box: _Box) -> Ints:
+def _open_share(cells: Cells, box: _Box) -> list[int]:
     """How many open questions each gate of the box decides on."""
-    cell = cells.cell[:, box.open]
-    low, high = np.array(box.low)[:, None], np.array(box.high)[:, None]
-    share: Ints = ((cell > low) & (cell <= high)).sum(axis=1)
+    share = []
+    for axis, (low, high) in enumerate(zip(box.low, box.high, strict=True)):
+        cell = cells.cell[axis].take(box.open)
+        share.append(int(np.count_nonzero((cell > low) & (cell <= high))))
     return share
 
 

@@ -25,7 +25,7 @@ class Cells:
     """
 
     cuts: tuple[Ints, ...]
-    cell: Ints
+    cell: NDArray[np.integer]
     violation: NDArray[np.bool_]
     regret: NDArray[np.bool_]
     cost: Ints
@@ -39,7 +39,9 @@ class Cells:
         cell = [np.searchsorted(cut, gate.rank) for cut, gate in zip(cuts, gates, strict=True)]
         cost = np.cumsum([*(gate.cost[0] for gate in gates), sequence.end.cost], axis=0)
         regret = np.array([*(gate.regret for gate in gates), sequence.end.regret])
-        return cls(cuts, np.array(cell).reshape(len(gates), n), cost > budget, regret, cost)
+        return cls(
+            cuts, np.array(cell, np.int32).reshape(len(gates), n), cost > budget, regret, cost
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:

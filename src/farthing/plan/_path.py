@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from farthing.models.recording import Ints
-from farthing.plan.evaluate import Result, apply
+from farthing.plan.evaluate import Result, apply, single
 from farthing.plan.outcomes import Outcomes
 from farthing.plan.search import Candidate
 
@@ -18,7 +18,8 @@ def path(pilot: Outcomes, steps: list[Candidate], budget: int, level: int) -> li
     """Cascades around the best one with at most `level` violations among the pilot questions.
 
     Each passes up whatever those before it pass up, so that violations grow along the path (but
-    for early stopping of votes). It begins with the cascade that violates least of all.
+    for early stopping of votes). It begins with the safest model alone, then the cascade that
+    violates least of all.
     `steps` is the pilot's frontier (see `search.frontier`), not empty.
     """
     within = [step for step in steps if step.violations <= level] or steps[:1]
@@ -28,7 +29,19 @@ def path(pilot: Outcomes, steps: list[Candidate], budget: int, level: int) -> li
         sequence = [steps[0], *half[-1:], best]
     else:
         sequence = [steps[0], *_Walk(pilot, best, budget).path(2 * level + 1)]
-    return list(dict.fromkeys(sequence))
+    return list(dict.fromkeys([_safest(pilot, budget), *sequence]))
+
+
+def _safest(pilot: Outcomes, budget: int) -> Candidate:
+    """The model that violates least alone, of several the one whose dearest answer costs least.
+
+    The best cascade without violations may just so have none: it can fail to be certified where
+    a cheap model would not, and what is refused is then feasible.
+    """
+    alone = [single(pilot, model) for model in range(len(pilot.draw.models))]
+    figures = [(totals(result, budget), int(result.cost.max())) for result in alone]
+    model = min(range(len(alone)), key=lambda m: (figures[m][0][0], figures[m][1]))
+    return Candidate((model,), (), *figures[model][0])
 
 
 class _Walk:
