@@ -27,7 +27,7 @@ class ModelCard:
         price_source: where `rates` come from, such as "config" or "FLOPs".
         upstream_name: the provider's name for it, by which the price book looks it up.
         context_window: tokens; None if unknown.
-        shows: what an answer carries: "text", "logprobs", "hidden".
+        shows: what an answer can carry: "text", "logprobs" (of each token), "hidden".
         n: whether one call can return several samples with the prompt billed once.
     """
 

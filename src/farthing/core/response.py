@@ -10,6 +10,7 @@ from farthing.core.money import Cost
 from farthing.core.usage import Usage
 
 Basis = Literal["exact", "estimated", "unknown"]
+TokenLogprob = tuple[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Sample:
         finish_reason: "stop", "length", "tool_calls", ... as in OpenAI's format.
         mean_logprob, min_logprob: of the answer's tokens (natural logarithm); None if unknown.
         output_tokens: this sample's share of the generated tokens; None if unknown.
+        tokens: text and log-probability of each token, where `Request.logprobs` asked for them
+            and the model shows them.
         correct: 0 to 1, where a reference is known (recordings only).
         columns: other numbers known about this sample (recordings only).
         fields: the message's other fields as on the wire (tool_calls, refusal, ...).
@@ -35,6 +38,7 @@ class Sample:
     mean_logprob: float | None = None
     min_logprob: float | None = None
     output_tokens: int | None = None
+    tokens: tuple[TokenLogprob, ...] | None = None
     correct: float | None = None
     columns: Mapping[str, float | None] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +88,7 @@ class Chunk:
         raw: the upstream's own bytes of this event (`data: ...`, with the blank line), where
             they may be passed on as they are.
         mean_logprob, min_logprob: set with finish_reason, where known.
+        tokens: as `Sample.tokens`, of the tokens in this chunk.
     """
 
     text: str = ""
@@ -95,3 +100,4 @@ class Chunk:
     mean_logprob: float | None = None
     min_logprob: float | None = None
     output_tokens: int | None = None
+    tokens: tuple[TokenLogprob, ...] | None = None

@@ -116,8 +116,8 @@ async def _stream_model(
                 if chunk.raw and not tail:
                     await client.write(chunk.raw)
                 continue
-            if chunk.text:
-                await client.write(writer.text(chunk.text, chunk.index))
+            if chunk.text or chunk.tokens:
+                await client.write(writer.text(chunk.text, chunk.index, chunk.tokens))
             if chunk.finish_reason is not None:
                 finished[chunk.index] = chunk.finish_reason
         await operation.finish("ok", operation.attempts[-1].response)

@@ -87,7 +87,10 @@ def _checked(service: Service, call: ChatCall) -> ChatCall:
         known = ", ".join([*service.plans, *service.models])
         raise UnknownModelError(f"no model or plan is called {name!r}; this gateway has {known}")
     if not service.is_raw(name):
-        check_plain_text(f"model {name!r}", call.request, samples=service.models[name].card.n)
+        card = service.models[name].card
+        check_plain_text(
+            f"model {name!r}", call.request, samples=card.n, logprobs="logprobs" in card.shows
+        )
     return call
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from farthing.core.errors import RequestError
 from farthing.core.request import Message, Request
-from farthing.core.response import Response, Sample
+from farthing.core.response import Response, Sample, TokenLogprob
 from farthing.core.usage import Usage
 
 MAX_N = 128
@@ -71,11 +71,11 @@ def read_call(body: bytes, question: str = "") -> ChatCall:
     return ChatCall(model, request, stream, stream and _flag(options, "include_usage"))
 
 
-def check_plain_text(who: str, request: Request, *, samples: bool) -> None:
+def check_plain_text(who: str, request: Request, *, samples: bool, logprobs: bool = False) -> None:
     """RequestError for what `who` cannot do; nothing has been spent by then.
 
     `who` is a plan, or a model that gives nothing but text; `samples` is whether it can give
-    several.
+    several, `logprobs` whether it shows those of the tokens it chose.
     """
     extra = request.extra
 
@@ -88,8 +88,10 @@ def check_plain_text(who: str, request: Request, *, samples: bool) -> None:
 
     if request.n > 1 and not samples:
         raise refused("n", "give several answers")
-    if request.logprobs or extra.get("top_logprobs"):
+    if request.logprobs and not logprobs:
         raise refused("logprobs", "show log-probabilities")
+    if extra.get("top_logprobs"):
+        raise refused("top_logprobs", "show the log-probabilities of other tokens")
     for param in ("tools", "functions"):
         if extra.get(param):
             raise refused(param, "call tools")
@@ -171,7 +173,7 @@ def answer_json(
             "index": index,
             "message": {"role": "assistant", "content": sample.text, **sample.fields},
             "finish_reason": sample.finish_reason or "stop",
-            "logprobs": None,
+            "logprobs": _logprobs(sample.tokens if call.request.logprobs else None),
         }
         for index, sample in enumerate(response.samples)
     ]
@@ -188,6 +190,16 @@ def answer_json(
     )
 
 
+def _logprobs(tokens: Iterable[TokenLogprob] | None) -> dict[str, Any] | None:
+    if tokens is None:
+        return None
+    content = [
+        {"token": text, "logprob": value, "bytes": list(text.encode()), "top_logprobs": []}
+        for text, value in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
 class StreamWriter:
     """Writes the events of a streamed answer that is not the upstream's own."""
 
@@ -201,13 +213,18 @@ class StreamWriter:
         self._include_usage = call.include_usage
         self._begun: set[int] = set()
 
-    def text(self, text: str, index: int = 0) -> bytes:
-        """A piece of sample `index`."""
+    def text(
+        self, text: str, index: int = 0, tokens: Iterable[TokenLogprob] | None = None
+    ) -> bytes:
+        """A piece of sample `index`; `tokens` are its tokens with log-probabilities."""
         delta = {"content": text}
         if index not in self._begun:
             self._begun.add(index)
             delta = {"role": "assistant", "content": text}
-        return self._event([{"index": index, "delta": delta, "finish_reason": None}])
+        choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": None}
+        if tokens is not None:
+            choice["logprobs"] = _logprobs(tokens)
+        return self._event([choice])
 
     def pieces(self, sample: Sample) -> Iterator[bytes]:
         """The whole text of the only sample, in a few pieces."""

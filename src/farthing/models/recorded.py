@@ -37,9 +37,7 @@ class RecordedModel:
         self._next: dict[int, int] = {}
         self._places = _places(draw)
         self._table = _Rows(draw, self._index)
-        self.card = ModelCard(
-            name or model, price_source="recording", shows=frozenset({"text", "logprobs"}), n=True
-        )
+        self.card = ModelCard(name or model, price_source="recording", n=True)
 
     async def complete(self, request: Request) -> Response:
         """The next `request.n` samples; RequestError for a question that is not recorded."""

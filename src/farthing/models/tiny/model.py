@@ -102,12 +102,13 @@ class _Step:
 class _Tally:
     """What one sample has produced so far."""
 
-    __slots__ = ("finish_reason", "logprobs", "text", "tokens")
+    __slots__ = ("finish_reason", "logprobs", "pieces", "text", "tokens")
 
     def __init__(self) -> None:
         self.text = ""
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
+        self.pieces: list[str] = []
         self.finish_reason: str | None = None
 
     def add(self, token: int, logprob: float, ended: str | None) -> str:
@@ -119,6 +120,7 @@ class _Tally:
         if piece and self.text:
             piece = " " + piece
         self.text += piece
+        self.pieces.append(piece)
         return piece
 
     @property
@@ -129,13 +131,15 @@ class _Tally:
     def min_logprob(self) -> float:
         return min(self.logprobs)
 
-    def sample(self) -> Sample:
+    def sample(self, *, logprobs: bool) -> Sample:
+        """The finished sample; `logprobs` adds those of its tokens."""
         return Sample(
             text=self.text,
             finish_reason=self.finish_reason,
             mean_logprob=self.mean_logprob,
             min_logprob=self.min_logprob,
             output_tokens=len(self.tokens),
+            tokens=tuple(zip(self.pieces, self.logprobs, strict=True)) if logprobs else None,
         )
 
 
@@ -242,7 +246,7 @@ class TinyModel:
             tallies = self._answer(prompt, limit, request)
         return Response(
             model=self.card.name,
-            samples=tuple(tally.sample() for tally in tallies),
+            samples=tuple(tally.sample(logprobs=request.logprobs) for tally in tallies),
             usage=_usage(prompt, tallies),
             usage_basis="exact",
         )
@@ -256,8 +260,9 @@ class TinyModel:
             for index, token, logprob, ended in rows:
                 tally = tallies[index]
                 text = tally.add(token, logprob, ended)
+                tokens = ((text, logprob),) if request.logprobs else None
                 if ended is None:
-                    yield Chunk(text, index)
+                    yield Chunk(text, index, tokens=tokens)
                 else:
                     yield Chunk(
                         text,
@@ -266,6 +271,7 @@ class TinyModel:
                         mean_logprob=tally.mean_logprob,
                         min_logprob=tally.min_logprob,
                         output_tokens=len(tally.tokens),
+                        tokens=tokens,
                     )
             await asyncio.sleep(0)
         yield Chunk(usage=_usage(prompt, tallies), usage_basis="exact")
