@@ -72,6 +72,10 @@ def test_counts_and_tokens(ledger):
         "cache_write": 0,
         "output": 30,
         "reasoning": 0,
+        "cache_write_1h": 0,
+        "input_audio": 0,
+        "output_audio": 0,
+        "input_image": 0,
     }
     assert (report.total.operations, report.total.attempts) == (5, 8)
     assert report.total.spend == Cost(290)

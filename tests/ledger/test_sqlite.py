@@ -47,13 +47,14 @@ async def test_every_column_comes_back(tmp_path):
             ),
             attempt(
                 1,
-                usage=Usage(1, 2, 3, 4, 5),
+                usage=Usage(input=1, cache_read=2, cache_write=3, output=4, reasoning=5),
                 cost=7,
                 price_date="2026-01-01",
                 ttft_s=0.1,
                 temperature=0.7,
                 samples=(sample,),
                 upstream_id="up",
+                service_tier="batch",
             ),
             outcome(1, answered_by="small", answer="4", signal=0.9, budget=Cost(9), alpha=0.1),
         )
@@ -95,6 +96,11 @@ async def test_every_column_comes_back(tmp_path):
             "ttft_s": 0.1,
             "temperature": 0.7,
             "upstream_id": "up",
+            "cache_write_1h": 0,
+            "input_audio": 0,
+            "output_audio": 0,
+            "input_image": 0,
+            "service_tier": "batch",
         }
     ]
     assert rows(path, "SELECT * FROM samples") == [

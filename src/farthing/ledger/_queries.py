@@ -24,8 +24,24 @@ alone_pico: ColumnElement[Any] = (
 )
 """What one of an attempt's samples would have cost alone, in the mean; picodollars."""
 
-input_tokens = attempts.c.input + attempts.c.cache_read + attempts.c.cache_write
-"""An attempt's prompt tokens, cached ones included."""
+
+def _told(leaf: str) -> ColumnElement[int]:
+    """A leaf that rows older than version 2 of the schema do not have."""
+    return func.coalesce(attempts.c[leaf], 0)
+
+
+input_tokens: ColumnElement[int] = (
+    attempts.c.input
+    + attempts.c.cache_read
+    + attempts.c.cache_write
+    + _told("cache_write_1h")
+    + _told("input_audio")
+    + _told("input_image")
+)
+"""An attempt's prompt tokens, cached ones, audio and images included; NULL if unknown."""
+
+output_tokens: ColumnElement[int] = attempts.c.output + attempts.c.reasoning + _told("output_audio")
+"""An attempt's generated tokens, reasoning and audio included; NULL if unknown."""
 
 
 def started_within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:

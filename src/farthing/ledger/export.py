@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
-from farthing.ledger._queries import sample_count, started_within
+from farthing.ledger._queries import input_tokens, sample_count, started_within
 from farthing.ledger.schema import attempts, operations, samples
 from farthing.ledger.sqlite import open_to_read
 
@@ -172,7 +172,12 @@ def _rows(
     connection: Connection, window: list[ColumnElement[bool]], task: str
 ) -> Iterator[dict[str, Any]]:
     query = _answered(
-        window, operations, attempts, samples, sample_count.label("in_call")
+        window,
+        operations,
+        attempts,
+        samples,
+        sample_count.label("in_call"),
+        input_tokens.label("input_tokens"),
     ).order_by(
         operations.c.question,
         attempts.c.model,
@@ -188,7 +193,6 @@ def _rows(
 
 def _row(row: Mapping[Any, Any], number: int, task: str) -> dict[str, Any]:
     alone = row["in_call"] == 1
-    told = row[attempts.c.input] is not None
     cost = row[samples.c.cost_pico]
     reasoning = row[attempts.c.reasoning]
     return {
@@ -200,11 +204,7 @@ def _row(row: Mapping[Any, Any], number: int, task: str) -> dict[str, Any]:
         "sample": number,
         "answer": row[samples.c.answer],
         "correct": None,
-        "input_tokens": row[attempts.c.input]
-        + row[attempts.c.cache_read]
-        + row[attempts.c.cache_write]
-        if told
-        else None,
+        "input_tokens": row["input_tokens"],
         "cached_tokens": row[attempts.c.cache_read],
         "output_tokens": row[samples.c.output_tokens],
         "reasoning_tokens": reasoning if alone or reasoning == 0 else None,

@@ -13,7 +13,13 @@ from sqlalchemy import Connection, select
 from farthing.core.money import Cost
 from farthing.core.usage import Usage
 from farthing.cost.prices import Price
-from farthing.ledger._queries import alone_pico, input_tokens, sample_count, started_within
+from farthing.ledger._queries import (
+    alone_pico,
+    input_tokens,
+    output_tokens,
+    sample_count,
+    started_within,
+)
 from farthing.ledger.saving import Saving, SavingTally
 from farthing.ledger.schema import attempts, operations, outcomes
 from farthing.risk import binomial
@@ -190,8 +196,12 @@ class _Tally:
         """The strongest model's cost for one answer as long as those that `row` returned."""
         if self._price is None:
             return None
-        output_tokens = round(row.output_tokens / max(row.samples, 1))
-        usage = Usage(row.input, row.cache_read, row.cache_write, output_tokens)
+        usage = Usage(
+            input=row.input,
+            cache_read=row.cache_read,
+            cache_write=row.cache_write,
+            output=round(row.output_tokens / max(row.samples, 1)),
+        )
         return self._price.rates_for(usage).cost(usage)
 
 
@@ -211,7 +221,7 @@ def _operations(connection: Connection, since: datetime | None) -> Iterator[list
             attempts.c.input,
             attempts.c.cache_read,
             attempts.c.cache_write,
-            (attempts.c.output + attempts.c.reasoning).label("output_tokens"),
+            output_tokens.label("output_tokens"),
             input_tokens.label("input_tokens"),
             alone_pico.label("alone_pico"),
             sample_count.label("samples"),

@@ -15,11 +15,17 @@ from farthing.core.money import Cost
 from farthing.cost.prices import Price
 from farthing.ledger._queries import started_within
 from farthing.ledger.plan_report import PlanReport, plan_reports
-from farthing.ledger.schema import attempts, operations, outcomes, timestamp
+from farthing.ledger.schema import (
+    LEAVES_OF_VERSION_2,
+    attempts,
+    operations,
+    outcomes,
+    timestamp,
+)
 from farthing.ledger.sqlite import open_to_read
 
 By = Literal["model", "plan", "key", "day"]
-LEAVES = ("input", "cache_read", "cache_write", "output", "reasoning")
+LEAVES = ("input", "cache_read", "cache_write", "output", "reasoning", *LEAVES_OF_VERSION_2)
 
 _MILLION = 10**6
 

@@ -73,6 +73,8 @@ class AttemptRow:
         samples: the answers; empty unless the call returned any.
         shares: for each of `samples`, its tokens and what it would have cost alone.
         upstream_id: the upstream's identifier of the call.
+        service_tier: the upstream's name for how it served the call, such as "batch" or
+            "priority", where that changes the price; None if it did not say.
     """
 
     id: str
@@ -94,6 +96,7 @@ class AttemptRow:
     samples: tuple[Sample, ...] = ()
     shares: tuple[SampleShare, ...] = ()
     upstream_id: str | None = None
+    service_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 Times are text in UTC, `2026-01-31T12:34:56.789012Z`, so that they sort and `substr` cuts days.
 Money is a whole number of picodollars (1e-12 USD). Unknown is NULL, never zero.
+
+What is here is the newest version. A change of it is a new file in `farthing.ledger.migrations`,
+which brings older files to the same tables, and a new `SCHEMA_VERSION`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
 )
@@ -27,7 +33,11 @@ from farthing.core.response import Sample
 from farthing.cost.shares import SampleShare
 from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = 3
+"""The version of the tables below; the number of the newest migration."""
+
+LEAVES_OF_VERSION_2 = ("cache_write_1h", "input_audio", "output_audio", "input_image")
+"""Leaves of usage that attempts have had since version 2; NULL in rows of version 1."""
 
 metadata = MetaData()
 
@@ -75,6 +85,11 @@ attempts = Table(
     Column("ttft_s", Double),
     Column("temperature", Double),
     Column("upstream_id", Text),
+    Column("cache_write_1h", BigInteger),
+    Column("input_audio", BigInteger),
+    Column("output_audio", BigInteger),
+    Column("input_image", BigInteger),
+    Column("service_tier", Text),
     Index("attempts_operation", "operation_id", "number"),
     sqlite_with_rowid=False,
 )
@@ -109,6 +124,62 @@ outcomes = Table(
     Column("error", Text),
     sqlite_with_rowid=False,
 )
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_at", Text, nullable=False),
+    Column("user_name", Text),
+    Column("team", Text),
+    Column("tags", Text, nullable=False),
+    Column("models", Text),
+    Column("plans", Text),
+    sqlite_with_rowid=False,
+)
+
+key_secrets = Table(
+    "key_secrets",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("key_name", Text, ForeignKey("keys.name"), nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text),
+    Index("key_secrets_id", "id", unique=True),
+)
+
+key_events = Table(
+    "key_events",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("key_name", Text, ForeignKey("keys.name"), nullable=False),
+    Column("secret_id", Text, ForeignKey("key_secrets.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("ends_at", Text, nullable=False),
+)
+
+alembic_version = Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Which migration the file is at, as Alembic itself writes it."""
+
+
+def revision(version: int) -> str:
+    """The migration that makes a schema version, as Alembic names it."""
+    return f"{version:04}"
+
+
+def create(connection: Connection) -> None:
+    """Make the newest tables in an empty database."""
+    metadata.create_all(connection)
+    connection.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
+    connection.execute(alembic_version.insert(), {"version_num": revision(SCHEMA_VERSION)})
 
 
 def timestamp(moment: datetime) -> str:
@@ -159,6 +230,10 @@ def attempt_values(row: AttemptRow) -> dict[str, Any]:
         "ttft_s": row.ttft_s,
         "temperature": row.temperature,
         "upstream_id": row.upstream_id,
+        **{
+            leaf: None if usage is None else getattr(usage, leaf, 0) for leaf in LEAVES_OF_VERSION_2
+        },
+        "service_tier": row.service_tier,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import sqlite3
 import time
 from pathlib import Path
@@ -40,27 +41,11 @@ class Ledger:
             texts: whether prompts and answers are kept verbatim.
 
         Raises:
-            LedgerError: the file cannot be written, is no ledger, or has another schema.
+            LedgerError: the file cannot be written, is no ledger, or has another schema; for an
+                older one it names the command that upgrades it.
         """
         path = Path(path)
-        engine = _engine(path, "rwc", begin="BEGIN IMMEDIATE", pragma="synchronous = FULL")
-        try:
-            with engine.begin() as connection:
-                if not inspect(connection).get_table_names():
-                    schema.metadata.create_all(connection)
-                    connection.execute(
-                        schema.meta.insert(),
-                        {"key": "schema_version", "value": schema.SCHEMA_VERSION},
-                    )
-                check_schema(connection, path)
-            _use_wal(engine)
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            engine.dispose()
-            raise LedgerError(f"cannot open the ledger {path}: {_cause(error)}") from error
-        except LedgerError:
-            engine.dispose()
-            raise
-        return cls(path, engine, texts=texts)
+        return cls(path, open_to_write(path), texts=texts)
 
     def begin(self, row: OperationRow) -> None:
         """Book the start of an operation, without waiting."""
@@ -104,7 +89,7 @@ class Ledger:
         failure = await waiter.future
         if failure is not None:
             raise LedgerError(
-                f"cannot write to the ledger {self.path}: {_cause(failure)}; the rows are kept in "
+                f"cannot write to the ledger {self.path}: {cause(failure)}; the rows are kept in "
                 "memory and tried again with the next ones"
             ) from failure
 
@@ -130,6 +115,28 @@ class _Waiter:
             self.future.set_result(failure)
 
 
+def open_to_write(path: str | Path) -> Engine:
+    """An engine that writes the ledger at `path`; a new file is made at the newest version.
+
+    Raises LedgerError if the file cannot be written, is no ledger, or has another schema.
+    """
+    path = Path(path)
+    engine = engine_for(path, "rwc", begin="BEGIN IMMEDIATE", pragma="synchronous = FULL")
+    try:
+        with engine.begin() as connection:
+            if not inspect(connection).get_table_names():
+                schema.create(connection)
+            check_schema(connection, path)
+        _use_wal(engine)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        engine.dispose()
+        raise LedgerError(f"cannot open the ledger {path}: {cause(error)}") from error
+    except LedgerError:
+        engine.dispose()
+        raise
+    return engine
+
+
 def open_to_read(path: str | Path) -> Engine:
     """An engine that reads the ledger at `path`, also while others write to it.
 
@@ -138,34 +145,63 @@ def open_to_read(path: str | Path) -> Engine:
     path = Path(path)
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path}; name the one to read with --db")
-    engine = _engine(path, "rw", begin="BEGIN", pragma="query_only = ON")
+    engine = engine_for(path, "rw", begin="BEGIN", pragma="query_only = ON")
     try:
         with engine.begin() as connection:
             check_schema(connection, path)
     except SQLAlchemyError as error:
-        raise LedgerError(f"cannot read the ledger {path}: {_cause(error)}") from error
+        engine.dispose()
+        raise LedgerError(f"cannot read the ledger {path}: {cause(error)}") from error
+    except LedgerError:
+        engine.dispose()
+        raise
     return engine
 
 
-def check_schema(connection: Connection, path: Path) -> None:
-    """Raise LedgerError unless the database is a ledger of this version."""
+def schema_version(connection: Connection, path: Path) -> int:
+    """The version of a ledger's tables; LedgerError if the database is no ledger."""
     version = None
     if inspect(connection).has_table("meta"):
         query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
         version = connection.execute(query).scalar()
-    if version is None:
+    if version is None or not version.isdecimal():
         raise LedgerError(f"{path} is a database, but no ledger of Farthing; name another file")
-    if version != schema.SCHEMA_VERSION:
+    return int(version)
+
+
+def check_schema(connection: Connection, path: Path) -> None:
+    """Raise LedgerError unless the database is a ledger of this version."""
+    version = schema_version(connection, path)
+    if version > schema.SCHEMA_VERSION:
+        raise newer(path, version)
+    if version < schema.SCHEMA_VERSION:
         raise LedgerError(
             f"the ledger {path} has schema {version}, and this Farthing writes schema "
-            f"{schema.SCHEMA_VERSION}; use the version of Farthing that wrote it, or start a new "
-            "file"
+            f"{schema.SCHEMA_VERSION}; stop what writes to it and run `farthing db upgrade --db "
+            f"{shlex.quote(str(path))}`, with `--backup FILE` to keep a copy of it as it is"
         )
 
 
-def _engine(path: Path, mode: str, *, begin: str, pragma: str) -> Engine:
+def newer(path: Path, version: int) -> LedgerError:
+    """What is said of a ledger that a later Farthing has written."""
+    return LedgerError(
+        f"the ledger {path} has schema {version}, which a newer Farthing wrote; this one knows "
+        f"schemas up to {schema.SCHEMA_VERSION}: update Farthing, or name another file"
+    )
+
+
+def engine_for(
+    path: Path, mode: str, *, begin: str, pragma: str, busy_s: float = _BUSY_SECONDS
+) -> Engine:
+    """An engine for an SQLite file whose transactions begin with the statement `begin`.
+
+    Args:
+        mode: SQLite's: "rw", or "rwc" to make a file that does not exist.
+        pragma: set on every connection.
+        busy_s: seconds to wait for a lock that another connection holds.
+    """
     url = f"sqlite:///file:{quote(str(path))}?mode={mode}&uri=true"
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": busy_s})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -196,6 +232,6 @@ def _use_wal(engine: Engine) -> None:
             time.sleep(0.01)
 
 
-def _cause(error: Exception) -> str:
-    cause = error.orig if isinstance(error, DatabaseError) else error
-    return str(cause)
+def cause(error: Exception) -> str:
+    """What the database said, without the statement and its values."""
+    return str(error.orig if isinstance(error, DatabaseError) else error)

@@ -1,0 +1,43 @@
+"""Clients' keys: who they are, their secrets' hashes, and what ended a secret and when."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Make the tables `keys`, `key_secrets` and `key_events`."""
+    op.create_table(
+        "keys",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("created_at", sa.Text, nullable=False),
+        sa.Column("user_name", sa.Text),
+        sa.Column("team", sa.Text),
+        sa.Column("tags", sa.Text, nullable=False),
+        sa.Column("models", sa.Text),
+        sa.Column("plans", sa.Text),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "key_secrets",
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("key_name", sa.Text, sa.ForeignKey("keys.name"), nullable=False),
+        sa.Column("sha256", sa.Text, nullable=False),
+        sa.Column("created_at", sa.Text, nullable=False),
+        sa.Column("expires_at", sa.Text),
+    )
+    op.create_index("key_secrets_id", "key_secrets", ["id"], unique=True)
+    op.create_table(
+        "key_events",
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("key_name", sa.Text, sa.ForeignKey("keys.name"), nullable=False),
+        sa.Column("secret_id", sa.Text, sa.ForeignKey("key_secrets.id"), nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("at", sa.Text, nullable=False),
+        sa.Column("ends_at", sa.Text, nullable=False),
+    )

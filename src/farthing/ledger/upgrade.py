@@ -1,0 +1,139 @@
+"""Which version a ledger's tables are of, and how an older file is brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Connection, inspect, update
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from farthing.core.errors import LedgerError
+from farthing.ledger import schema
+from farthing.ledger.sqlite import cause, engine_for, newer, schema_version
+
+_PATIENCE_S = 5.0
+FIRST = 1
+"""The version of the files made before there were migrations."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """Where a ledger's tables stand.
+
+    Attributes:
+        version: of the file.
+        newest: that this program writes.
+    """
+
+    path: Path
+    version: int
+    newest: int = schema.SCHEMA_VERSION
+
+    @property
+    def state(self) -> Literal["current", "old", "newer"]:
+        """How the file's version compares with the program's."""
+        if self.version == self.newest:
+            return "current"
+        return "old" if self.version < self.newest else "newer"
+
+
+def schema_state(path: str | Path) -> SchemaState:
+    """The version of the ledger at `path`, whichever it is; nothing is changed.
+
+    Raises LedgerError if there is no file, or it is no ledger.
+    """
+    path = _existing(path)
+    engine = engine_for(path, "rw", begin="BEGIN", pragma="query_only = ON")
+    try:
+        with engine.begin() as connection:
+            return SchemaState(path, schema_version(connection, path))
+    except SQLAlchemyError as error:
+        raise LedgerError(f"cannot read the ledger {path}: {cause(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def upgrade(
+    path: str | Path, *, backup: str | Path | None = None, patience_s: float = _PATIENCE_S
+) -> tuple[int, int]:
+    """Bring the ledger at `path` to the newest version, in one transaction: wholly or not at all.
+
+    Rows are kept as they are. A file made before there were migrations is told what it is first.
+
+    Args:
+        backup: a file that does not exist; the ledger as it was is copied there before.
+        patience_s: seconds to wait for another process that is writing.
+
+    Returns:
+        The versions before and after; equal if there was nothing to do.
+
+    Raises:
+        LedgerError: there is no file, it is no ledger or one of a newer Farthing, another process
+            is writing to it, or the copy cannot be made. The ledger is then as it was.
+    """
+    path = _existing(path)
+    engine = engine_for(
+        path, "rw", begin="BEGIN IMMEDIATE", pragma="synchronous = FULL", busy_s=patience_s
+    )
+    try:
+        with engine.begin() as connection:  # from here on nobody else writes
+            version = schema_version(connection, path)
+            if version > schema.SCHEMA_VERSION:
+                raise newer(path, version)
+            if version < schema.SCHEMA_VERSION:
+                if backup is not None:
+                    _copy(path, Path(backup))
+                _migrate(connection)
+    except OperationalError as error:
+        if "locked" in str(error.orig):
+            raise LedgerError(
+                f"another process is writing to the ledger {path}; stop the gateways that use it, "
+                "and upgrade then"
+            ) from error
+        raise LedgerError(f"cannot upgrade the ledger {path}: {cause(error)}") from error
+    except SQLAlchemyError as error:
+        raise LedgerError(f"cannot upgrade the ledger {path}: {cause(error)}") from error
+    finally:
+        engine.dispose()
+    return version, schema.SCHEMA_VERSION
+
+
+def _migrate(connection: Connection) -> None:
+    """Run the steps that are missing. Alembic is imported here, since only this needs it."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "farthing.ledger:migrations")
+    config.attributes["connection"] = connection
+    if not inspect(connection).has_table(schema.alembic_version.name):
+        command.stamp(config, schema.revision(FIRST))
+    command.upgrade(config, schema.revision(schema.SCHEMA_VERSION))
+    connection.execute(
+        update(schema.meta)
+        .where(schema.meta.c.key == "schema_version")
+        .values(value=str(schema.SCHEMA_VERSION))
+    )
+
+
+def _copy(path: Path, backup: Path) -> None:
+    """Copy what is committed; a plain copy of the file would leave out what is in its -wal."""
+    if backup.exists():
+        raise LedgerError(f"{backup} exists; name a new file for the copy of the ledger")
+    try:
+        with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(backup)) as new:
+            old.backup(new)
+    except sqlite3.Error as error:
+        backup.unlink(missing_ok=True)
+        raise LedgerError(f"cannot copy the ledger to {backup}: {error}") from error
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise LedgerError(f"there is no ledger at {path}; name it with --db")
+    return path
