@@ -6,7 +6,19 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
-COMMANDS = ("init", "serve", "plan", "explain", "replay", "report", "export", "prices", "demo")
+COMMANDS = (
+    "init",
+    "serve",
+    "plan",
+    "explain",
+    "replay",
+    "report",
+    "export",
+    "prices",
+    "demo",
+    "keys",
+    "db",
+)
 
 
 def main() -> None:
