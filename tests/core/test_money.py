@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from farthing.core.errors import MoneyError
 from farthing.core.money import Cost, Rates
-from farthing.core.usage import Usage
+from farthing.core.usage import LEAVES, Usage
 
 picos = st.integers(-(10**24), 10**24)
 counts = st.integers(0, 10**7)
@@ -54,9 +54,29 @@ def test_prices_per_million_are_whole_picodollars():
             Rates.per_million(bad, "1")
 
 
-@given(counts, counts, counts, counts, counts)
-def test_leaves_are_priced_once_each(i, r, w, o, t):
-    rates = Rates(3, 5, 7, 11, 13, request=17)
-    assert rates.cost(Usage(i, r, w, o, t)).pico == 17 + 3 * i + 7 * r + 11 * w + 5 * o + 13 * t
+@given(*[counts] * 9)
+def test_leaves_are_priced_once_each(i, r, w, o, t, h, a, v, p):
+    usage = Usage(i, r, w, o, t, h, a, v, p)
+    rates = Rates(3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
+    text = 17 + 3 * i + 7 * r + 11 * w + 5 * o + 13 * t
+    assert rates.cost(usage).pico == text + 19 * h + 23 * a + 29 * v + 31 * p
     plain = Rates(3, 5)
-    assert plain.cost(Usage(i, r, w, o, t)).pico == 3 * (i + r + w) + 5 * (o + t)
+    assert plain.cost(usage).pico == 3 * usage.input_tokens + 5 * usage.output_tokens
+    assert Rates(3, 5, cache_write=11).cost(Usage(0, 0, w, cache_write_1h=h)).pico == 11 * (w + h)
+
+
+def test_rates_say_by_which_leaf_they_charge():
+    rates = Rates.per_million(1, 2, cache_write=3, input_audio="4")
+    assert rates.of("input") == (10**6, "input")
+    assert rates.of("cache_read") == (10**6, "input")
+    assert rates.of("cache_write_1h") == (3 * 10**6, "cache_write")
+    assert Rates(1, 2).of("cache_write_1h") == (1, "input")
+    assert rates.of("input_audio") == (4 * 10**6, "input_audio")
+    assert rates.of("output_audio") == (2 * 10**6, "output")
+    for leaf in LEAVES:
+        assert rates.cost(Usage(**{leaf: 7})).pico == 7 * rates.of(leaf)[0]
+
+
+def test_a_rate_that_is_none_is_a_mistake():
+    with pytest.raises(TypeError, match="smell"):
+        Rates.per_million(1, 2, smell="3")

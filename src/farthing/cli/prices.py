@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from farthing.cli._app import app, out, print_json
+from farthing.cli._when import moment
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from farthing.core.money import Rates
+    from farthing.core.protocols import ModelCard
+    from farthing.cost import Price, PriceBook
+
+_ALWAYS = ("input", "cache_read", "cache_write", "output", "reasoning")
 
 
 @app.command("prices")
 def prices(
-    model: Annotated[str, typer.Argument(help="The provider's name of the model.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="The provider's name of the model, or one of the configuration's."),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="A configuration, whose prices come first."),
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="What holds then (ISO, UTC), not now."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the published price of a model, its source and its date; nothing is fetched."""
-    from farthing.core.protocols import ModelCard
-    from farthing.cost import PriceBook
-
-    price = PriceBook().price(ModelCard(model, upstream_name=model))
+    """Show what a model charges, by whose word and since when; nothing is fetched."""
+    card, book = _look_up(model, config)
+    price = book.price(card, at)
+    known = book.prices(card, at)
+    holding = [p for p in known if p == book.price(card, at, service_tier=p.service_tier)]
     if as_json:
+        standard = price and _as_json(price)
         print_json(
             {
                 "model": model,
                 "known": price is not None,
-                "source": price and price.source,
-                "date": price and price.date,
-                "usd_per_million_tokens": price and _per_million(price.rates),
-                "usd_per_request": price and _usd(price.rates.request),
-                "tiers": price
-                and [
+                **{key: standard and standard[key] for key in _STANDARD_KEYS},
+                "prices": [
                     {
-                        "above_input_tokens": threshold,
-                        "usd_per_million_tokens": _per_million(rates),
+                        "service_tier": p.service_tier,
+                        "holds": p in holding,
+                        "why": _why(p, card, book),
+                        **_as_json(p),
                     }
-                    for threshold, rates in price.tiers
+                    for p in known
                 ],
             }
         )
@@ -45,42 +64,124 @@ def prices(
     if price is None:
         out.print(f"The price of {model!r} is unknown: its cost is booked as unknown, not as zero.")
         out.print("State it in the configuration, under the model.")
-        return
+    else:
+        since = f", since {price.date}" if price.date else ""
+        out.print(f"{model}: {price.source}{since}")
+        out.print(f"It holds because {_why(price, card, book)}.")
+        if price.rates.input or price.rates.output or price.tiers:
+            out.print(_table(price))
+        if price.rates.request:
+            out.print(f"and {_usd(price.rates.request)} USD per request")
+        if price.per_second:
+            out.print(f"and {_usd(price.per_second)} USD per second of the call")
+    others = [p for p in known if p != price]
+    if others:
+        out.print(_others(others, holding))
 
+
+_STANDARD_KEYS = (
+    "source",
+    "date",
+    "usd_per_million_tokens",
+    "usd_per_request",
+    "usd_per_second",
+    "tiers",
+)
+
+
+def _look_up(model: str, config: Path | None) -> tuple[ModelCard, PriceBook]:
+    from farthing.core.protocols import ModelCard
+    from farthing.cost import PriceBook
+
+    named = ModelCard(model, upstream_name=model)
+    if config is None:
+        return named, PriceBook()
+    from farthing.gateway.build import build_prices, price_card
+    from farthing.gateway.config import load
+
+    settings = load(config)
+    card = price_card(settings, model) if model in settings.models else named
+    return card, build_prices(settings)
+
+
+def _why(price: Price, card: ModelCard, book: PriceBook) -> str:
+    if price in book.overrides.get(card.name, ()):
+        return "the configuration's price book states it"
+    if card.rates is not None:
+        return f"the model's {card.price_source or 'card'} states it"
+    return f"it is published for {card.upstream_name!r}, and nothing overrides it"
+
+
+def _table(price: Price) -> Table:
     from rich.table import Table
 
-    since = f", since {price.date}" if price.date else ""
-    table = Table(title=f"{model}: {price.source}{since}", caption="USD per million tokens")
+    table = Table(caption="USD per million tokens")
     table.add_column("tokens")
     table.add_column("price", justify="right")
-    columns = [_per_million(price.rates)]
+    columns = [price.rates]
     for threshold, rates in price.tiers:
         table.add_column(f"above {threshold:,} input tokens", justify="right")
-        columns.append(_per_million(rates))
-    for leaf in columns[0]:
-        table.add_row(leaf, *(column[leaf] for column in columns))
-    out.print(table)
-    if price.rates.request:
-        out.print(f"and {_usd(price.rates.request)} USD per request")
+        columns.append(rates)
+    table.add_column("charged")
+    for leaf in _leaves():
+        stated = any(getattr(rates, leaf) is not None for rates in columns)
+        if stated or leaf in _ALWAYS:
+            charged = "as stated" if stated else f"as {price.rates.of(leaf)[1]}"
+            cells = (_usd(rates.of(leaf)[0] * 10**6) for rates in columns)
+            table.add_row(leaf, *cells, charged)
+    return table
+
+
+def _others(prices: list[Price], holding: list[Price]) -> Table:
+    """Those of other service tiers and other times."""
+    from rich.table import Table
+
+    table = Table(title="Other prices, USD per million tokens", title_justify="left")
+    for name in ("service tier", "since", "holds", "above", "stated", "source"):
+        table.add_column(name, overflow="fold")
+    for price in prices:
+        for threshold, rates in ((0, price.rates), *price.tiers):
+            stated = [
+                f"{leaf} {_usd(rates.of(leaf)[0] * 10**6)}"
+                for leaf in _leaves()
+                if getattr(rates, leaf) is not None
+            ]
+            if price.per_second:
+                stated.append(f"{_usd(price.per_second)} a second")
+            table.add_row(
+                price.service_tier or "standard",
+                price.date or "",
+                "yes" if price in holding else "no",
+                f"{threshold:,}" if threshold else "",
+                "\n".join(stated),
+                price.source,
+            )
+    return table
+
+
+def _as_json(price: Price) -> dict[str, Any]:
+    return {
+        "source": price.source,
+        "date": price.date,
+        "usd_per_million_tokens": _per_million(price.rates),
+        "usd_per_request": _usd(price.rates.request),
+        "usd_per_second": _usd(price.per_second),
+        "tiers": [
+            {"above_input_tokens": threshold, "usd_per_million_tokens": _per_million(rates)}
+            for threshold, rates in price.tiers
+        ],
+    }
+
+
+def _leaves() -> tuple[str, ...]:
+    """The leaves, those of the prompt first."""
+    from farthing.core.usage import LEAVES
+
+    return tuple(sorted(LEAVES, key=lambda leaf: leaf.startswith(("output", "reasoning"))))
 
 
 def _per_million(rates: Rates) -> dict[str, str]:
-    leaves: dict[str, int | None] = {
-        "input": rates.input,
-        "cache_read": rates.cache_read,
-        "cache_write": rates.cache_write,
-        "output": rates.output,
-        "reasoning": rates.reasoning,
-    }
-    same_as: dict[str, Any] = {
-        "cache_read": rates.input,
-        "cache_write": rates.input,
-        "reasoning": rates.output,
-    }
-    return {
-        leaf: _usd((same_as[leaf] if rate is None else rate) * 10**6)
-        for leaf, rate in leaves.items()
-    }
+    return {leaf: _usd(rates.of(leaf)[0] * 10**6) for leaf in _leaves()}
 
 
 def _usd(pico: int) -> str:

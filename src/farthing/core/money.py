@@ -75,7 +75,10 @@ class Cost:
 class Rates:
     """What a token costs, in picodollars a token; $1 per million tokens is 1,000,000.
 
-    `cache_read`, `cache_write` and `reasoning` fall back on `input`, `input` and `output`.
+    A leaf without a rate of its own is charged by that of the leaf named in `FALLBACKS`:
+    `cache_write_1h` as `cache_write`; `cache_read`, `cache_write`, `input_audio` and
+    `input_image` as `input`; `reasoning` and `output_audio` as `output`. `request` is charged
+    once a call.
     """
 
     input: int
@@ -84,6 +87,10 @@ class Rates:
     cache_write: int | None = None
     reasoning: int | None = None
     request: int = 0
+    cache_write_1h: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+    input_image: int | None = None
 
     @classmethod
     def per_million(
@@ -93,8 +100,12 @@ class Rates:
         cache_read: str | int | Decimal | None = None,
         cache_write: str | int | Decimal | None = None,
         reasoning: str | int | Decimal | None = None,
+        **others: str | int | Decimal | None,
     ) -> Self:
-        """Rates from prices in USD per million tokens; MoneyError if not exact in picodollars."""
+        """Rates from prices in USD per million tokens; MoneyError if not exact in picodollars.
+
+        `others` are `cache_write_1h`, `input_audio`, `output_audio` and `input_image`.
+        """
 
         def rate(usd: str | int | Decimal) -> int:
             pico, rest = divmod(Cost.from_usd(usd).pico, 10**6)
@@ -108,20 +119,59 @@ class Rates:
         def maybe(usd: str | int | Decimal | None) -> int | None:
             return None if usd is None else rate(usd)
 
+        if unknown := others.keys() - FALLBACKS.keys():
+            raise TypeError(f"no token is priced by {', '.join(sorted(unknown))}")
+        more = {leaf: rate(usd) for leaf, usd in others.items() if usd is not None}
         return cls(
-            rate(input), rate(output), maybe(cache_read), maybe(cache_write), maybe(reasoning)
+            rate(input),
+            rate(output),
+            maybe(cache_read),
+            maybe(cache_write),
+            maybe(reasoning),
+            **more,
         )
+
+    def of(self, leaf: str) -> tuple[int, str]:
+        """The rate by which `leaf` is charged, and the leaf that has it."""
+        while (rate := getattr(self, leaf)) is None:
+            leaf = FALLBACKS[leaf]
+        return rate, leaf
 
     def cost(self, usage: Usage) -> Cost:
         """The exact cost of `usage`."""
-        cache_read = self.input if self.cache_read is None else self.cache_read
-        cache_write = self.input if self.cache_write is None else self.cache_write
-        reasoning = self.output if self.reasoning is None else self.reasoning
-        return Cost(
+        input_rate, output_rate = self.input, self.output
+        cache_read = input_rate if self.cache_read is None else self.cache_read
+        cache_write = input_rate if self.cache_write is None else self.cache_write
+        reasoning = output_rate if self.reasoning is None else self.reasoning
+        pico = (
             self.request
-            + usage.input * self.input
+            + usage.input * input_rate
             + usage.cache_read * cache_read
             + usage.cache_write * cache_write
-            + usage.output * self.output
+            + usage.output * output_rate
             + usage.reasoning * reasoning
         )
+        if usage.cache_write_1h:
+            rate = cache_write if self.cache_write_1h is None else self.cache_write_1h
+            pico += usage.cache_write_1h * rate
+        if usage.input_audio:
+            rate = input_rate if self.input_audio is None else self.input_audio
+            pico += usage.input_audio * rate
+        if usage.output_audio:
+            rate = output_rate if self.output_audio is None else self.output_audio
+            pico += usage.output_audio * rate
+        if usage.input_image:
+            rate = input_rate if self.input_image is None else self.input_image
+            pico += usage.input_image * rate
+        return Cost(pico)
+
+
+FALLBACKS = {
+    "cache_read": "input",
+    "cache_write": "input",
+    "cache_write_1h": "cache_write",
+    "input_audio": "input",
+    "input_image": "input",
+    "reasoning": "output",
+    "output_audio": "output",
+}

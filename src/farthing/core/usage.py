@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 from typing import Self
 
 from farthing.core.errors import UsageError
@@ -13,11 +14,15 @@ class Usage:
     """Tokens of an attempt. No token is in two leaves; each leaf has its own price.
 
     Attributes:
-        input: prompt tokens that were neither read from nor written to a cache.
-        cache_read: prompt tokens read from the provider's cache.
-        cache_write: prompt tokens written to the provider's cache.
-        output: generated tokens that are not reasoning.
+        input: prompt tokens of text that were neither read from nor written to a cache.
+        cache_read: prompt tokens of any kind read from the provider's cache.
+        cache_write: prompt tokens written to the provider's cache for its default lifetime.
+        output: generated tokens of text that are not reasoning.
         reasoning: generated tokens of hidden or shown reasoning.
+        cache_write_1h: prompt tokens written to the cache for the longer lifetime.
+        input_audio: prompt tokens of audio that no cache held.
+        output_audio: generated tokens of audio.
+        input_image: prompt tokens of images that no cache held, where they are told apart.
     """
 
     input: int = 0
@@ -25,12 +30,16 @@ class Usage:
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write_1h: int = 0
+    input_audio: int = 0
+    output_audio: int = 0
+    input_image: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            count = getattr(self, field.name)
-            if count < 0:
-                raise UsageError(f"usage leaf {field.name!r} is negative: {count}")
+        counts = _counts(self)
+        if min(counts) < 0:
+            name = next(name for name, count in zip(LEAVES, counts, strict=True) if count < 0)
+            raise UsageError(f"usage leaf {name!r} is negative: {getattr(self, name)}")
 
     @classmethod
     def from_inclusive(
@@ -40,44 +49,67 @@ class Usage:
         *,
         cached_tokens: int = 0,
         cache_write_tokens: int = 0,
+        cache_write_1h_tokens: int = 0,
+        input_audio_tokens: int = 0,
+        input_image_tokens: int = 0,
         reasoning_tokens: int = 0,
+        output_audio_tokens: int = 0,
     ) -> Self:
-        """Leaves from counters in OpenAI's sense: input includes cached, output reasoning.
+        """Leaves from counters in OpenAI's sense: input and output include all their parts.
 
-        Raises UsageError when a part is larger than its whole.
+        The parts exclude each other: `cache_write_tokens` are those of the default lifetime,
+        `input_audio_tokens` and `input_image_tokens` those that no cache held.
+
+        Raises UsageError when the parts are larger than their whole.
         """
-        if cached_tokens + cache_write_tokens > input_tokens:
+        cache_writes = cache_write_tokens + cache_write_1h_tokens
+        media = input_audio_tokens + input_image_tokens
+        text = input_tokens - cached_tokens - cache_writes - media
+        if text < 0:
+            more = f" and {media} audio and image tokens" if media else ""
             raise UsageError(
-                f"{cached_tokens} cached and {cache_write_tokens} cache-write tokens do not fit "
+                f"{cached_tokens} cached and {cache_writes} cache-write tokens{more} do not fit "
                 f"into {input_tokens} input tokens"
             )
-        if reasoning_tokens > output_tokens:
+        written = output_tokens - reasoning_tokens - output_audio_tokens
+        if written < 0:
+            more = f" and {output_audio_tokens} audio tokens" if output_audio_tokens else ""
             raise UsageError(
-                f"{reasoning_tokens} reasoning tokens do not fit into {output_tokens} output tokens"
+                f"{reasoning_tokens} reasoning tokens{more} do not fit into {output_tokens} "
+                "output tokens"
             )
         return cls(
-            input_tokens - cached_tokens - cache_write_tokens,
+            text,
             cached_tokens,
             cache_write_tokens,
-            output_tokens - reasoning_tokens,
+            written,
             reasoning_tokens,
+            cache_write_1h_tokens,
+            input_audio_tokens,
+            output_audio_tokens,
+            input_image_tokens,
         )
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input + other.input,
-            self.cache_read + other.cache_read,
-            self.cache_write + other.cache_write,
-            self.output + other.output,
-            self.reasoning + other.reasoning,
-        )
+        return Usage(*map(add, _counts(self), _counts(other)))
 
     @property
     def input_tokens(self) -> int:
         """All prompt tokens, cached ones included."""
-        return self.input + self.cache_read + self.cache_write
+        return (
+            self.input
+            + self.cache_read
+            + self.cache_write
+            + self.cache_write_1h
+            + self.input_audio
+            + self.input_image
+        )
 
     @property
     def output_tokens(self) -> int:
         """All generated tokens, reasoning included."""
-        return self.output + self.reasoning
+        return self.output + self.reasoning + self.output_audio
+
+
+LEAVES = tuple(field.name for field in fields(Usage))
+_counts = attrgetter(*LEAVES)

@@ -2,6 +2,15 @@
 
 from farthing.cost.prices import Price, PriceBook
 from farthing.cost.shares import SampleShare, share
-from farthing.cost.usage import read_usage
+from farthing.cost.usage import UsageReader, estimate_usage, read_service_tier, read_usage
 
-__all__ = ["Price", "PriceBook", "SampleShare", "read_usage", "share"]
+__all__ = [
+    "Price",
+    "PriceBook",
+    "SampleShare",
+    "UsageReader",
+    "estimate_usage",
+    "read_service_tier",
+    "read_usage",
+    "share",
+]

@@ -12,7 +12,7 @@ from farthing.core.money import PICO_PER_USD, Rates
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
+    from genai_prices.types import ModelInfo, ModelPrice, PriceVariant, Provider, TieredPrices
 
 _MILLION = 10**6
 _LEAVES = {
@@ -21,6 +21,10 @@ _LEAVES = {
     "cache_read": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
     "reasoning": "output_reasoning_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "input_audio": "input_audio_mtok",
+    "output_audio": "output_audio_mtok",
+    "input_image": "input_image_mtok",
 }
 
 
@@ -34,16 +38,45 @@ class Published:
     tiers: tuple[tuple[int, Rates], ...]
 
 
-def find(name: str, at: datetime) -> Published | None:
+def find(name: str, at: datetime, service_tier: str | None = None) -> Published | None:
     """The published price of the model that a provider calls `name`; None if there is none.
 
-    `name` may lead with the provider's name in genai-prices, as in "openai/gpt-4o".
+    `name` may lead with the provider's name in genai-prices, as in "openai/gpt-4o". A service
+    tier has a price only where one is published for it.
     """
     found = _model(name)
     if found is None:
         return None
     provider, model = found
     prices = model.get_prices(at)
+    since = _since(model, prices)
+    if service_tier is not None:
+        variants = [v for v in _variants(model, at) if _tier(v) == service_tier]
+        if not variants:
+            return None
+        prices = model.get_prices(at, dict(variants[0].when))
+        start = getattr(variants[0].constraint, "start_date", None)
+        since = max(filter(None, (since, start and start.isoformat())), default=None)
+        return _read(provider, model, prices, since)
+    key = (provider.id, model.id, id(prices))  # an object that lives as long as the snapshot
+    if key not in _READ:
+        _READ[key] = _read(provider, model, prices, since)
+    return _READ[key]
+
+
+def service_tiers(name: str, at: datetime) -> tuple[str, ...]:
+    """The service tiers, beside the standard one, that have a published price."""
+    found = _model(name)
+    tiers = [_tier(variant) for variant in _variants(found[1], at)] if found else []
+    return tuple(sorted({tier for tier in tiers if tier and tier != "default"}))
+
+
+_READ: dict[tuple[str, str, int], Published | None] = {}
+
+
+def _read(
+    provider: Provider, model: ModelInfo, prices: ModelPrice, since: str | None
+) -> Published | None:
     if prices.input_mtok is None or prices.output_mtok is None:
         return None  # priced by something else than tokens in and tokens out
     thresholds = sorted({start for key in _LEAVES.values() for start in _thresholds(prices, key)})
@@ -55,7 +88,24 @@ def find(name: str, at: datetime) -> Published | None:
         exact = exact and tier_exact
     rounded = "" if exact else ", rounded to a picodollar a token"
     source = f"genai-prices {_version()}: {provider.id} {model.id}{rounded}"
-    return Published(rates, source, _since(model, prices), tuple(tiers))
+    return Published(rates, source, since, tuple(tiers))
+
+
+def _variants(model: ModelInfo, at: datetime) -> list[PriceVariant]:
+    """The variants that hold at the time `at` and depend on nothing but the service tier."""
+    return [
+        variant
+        for variant in getattr(model, "price_variants", None) or ()
+        if _tier(variant) is not None
+        and (variant.constraint is None or variant.constraint.active(at))
+    ]
+
+
+def _tier(variant: PriceVariant) -> str | None:
+    match variant.when:
+        case {"service_tier": str(tier), **rest} | {"processing": str(tier), **rest} if not rest:
+            return tier
+    return None
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from farthing.core.money import Cost
@@ -51,9 +51,12 @@ def _alone(usage: Usage | None, output_tokens: int | None, price: Price | None) 
     if usage is None or output_tokens is None or price is None:
         return None
     rates = price.rates_for(usage)
-    if usage.reasoning and rates.reasoning not in (None, rates.output):
-        return None  # how much of it was this sample's reasoning is not told
-    return rates.cost(Usage(usage.input, usage.cache_read, usage.cache_write, output_tokens))
+    for leaf in ("reasoning", "output_audio"):
+        if getattr(usage, leaf) and rates.of(leaf)[0] != rates.output:
+            return None  # how much of it was in this sample is not told
+    if price.per_second:
+        return None  # what of the time was this sample's is not told
+    return rates.cost(replace(usage, output=output_tokens, reasoning=0, output_audio=0))
 
 
 def _divide(tokens: int, samples: Sequence[Sample]) -> list[int]:

@@ -1,88 +1,424 @@
-"""Vendors' overlapping token counters, read into disjoint leaves."""
+"""Vendors' overlapping token counters, read into disjoint leaves.
+
+Which counter contains which is data: a `Shape` for every way of telling usage. One piece of code
+takes the parts out of their wholes, so that no token is in two leaves and none is lost.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from farthing.core.errors import UsageError
+from farthing.core.request import Request
 from farthing.core.response import Basis
-from farthing.core.usage import Usage
+from farthing.core.usage import LEAVES, Usage
 
-_INPUT = ("prompt_tokens", "input_tokens")
-_OUTPUT = ("completion_tokens", "output_tokens")
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A counter of a vendor, and the counters that it contains.
+
+    Attributes:
+        leaf: where those of its tokens go that are in no part.
+        paths: where it may be told; several that are told must agree.
+        parts: the counters contained in it.
+        adds: the parts are all of it, so that they tell it where it is not told itself.
+        required: a sum without this part is not known.
+        overlaps: its tokens may also be in the parts before it, which then keep them.
+    """
+
+    leaf: str
+    paths: tuple[Path, ...] = ()
+    parts: tuple[Counter, ...] = ()
+    adds: bool = False
+    required: bool = False
+    overlaps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a vendor tells usage.
+
+    Attributes:
+        name: whose shape it is.
+        input, output: the counters.
+        total: where the sum of both is told.
+        marks: it is this shape if one of these is there; always, if there are none to be.
+        unless: it is not this shape if one of these is there.
+        model: it is this shape only for models with this in their names.
+        reasoning_untold: whether what the total has in excess is reasoning that was not told.
+    """
+
+    name: str
+    input: Counter
+    output: Counter
+    total: tuple[Path, ...] = ()
+    marks: tuple[Path, ...] = ()
+    unless: tuple[Path, ...] = ()
+    model: str | None = None
+    reasoning_untold: bool = False
+
+
+def _paths(*dotted: str) -> tuple[Path, ...]:
+    return tuple(tuple(path.split(".")) for path in dotted)
+
+
+def _details(whole: tuple[str, str], part: str) -> tuple[str, ...]:
+    return tuple(f"usage.{name}_details.{part}" for name in whole)
+
+
+def _openai(name: str, *cached: str, **fields: Any) -> Shape:
+    """Chat spells prompt and completion, responses spells input and output; parts are inside."""
+    asked, told = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
+    cache_read = Counter(
+        "cache_read",
+        _paths(
+            *_details(asked, "cached_tokens"),
+            "usage.prompt_cache_hit_tokens",  # DeepSeek
+            "usage.cached_tokens",  # Moonshot
+            "usage.cache_read_input_tokens",  # a gateway before Anthropic
+            *cached,
+        ),
+    )
+    cache_write = Counter(
+        "cache_write",
+        _paths(*_details(asked, "cache_write_tokens"), "usage.cache_creation_input_tokens"),
+    )
+    media = (
+        Counter("input_audio", _paths(*_details(asked, "audio_tokens")), overlaps=True),
+        Counter("input_image", _paths(*_details(asked, "image_tokens")), overlaps=True),
+    )
+    spoken = (
+        Counter("reasoning", _paths(*_details(told, "reasoning_tokens"))),
+        Counter("output_audio", _paths(*_details(told, "audio_tokens"))),
+    )
+    return Shape(
+        name,
+        input=Counter(
+            "input", _paths(*(f"usage.{x}" for x in asked)), (cache_read, cache_write, *media)
+        ),
+        output=Counter("output", _paths(*(f"usage.{x}" for x in told)), spoken),
+        total=_paths("usage.total_tokens"),
+        **fields,
+    )
+
+
+_TIMINGS = _paths("timings.predicted_n")
+SHAPES = (
+    # Google's surface leaves thoughts out of the completion, and out of the details too.
+    _openai("gemini", model="gemini", reasoning_untold=True),
+    # Older servers tell the cached tokens among the timings alone.
+    _openai("llama.cpp", "timings.cache_n", marks=_TIMINGS),
+    # The input excludes what the cache gave and took.
+    Shape(
+        "anthropic",
+        input=Counter(
+            "input",
+            parts=(
+                Counter("input", _paths("usage.input_tokens"), required=True),
+                Counter("cache_read", _paths("usage.cache_read_input_tokens")),
+                Counter(
+                    "cache_write",
+                    _paths("usage.cache_creation_input_tokens"),
+                    (
+                        Counter(
+                            "cache_write",
+                            _paths("usage.cache_creation.ephemeral_5m_input_tokens"),
+                        ),
+                        Counter(
+                            "cache_write_1h",
+                            _paths("usage.cache_creation.ephemeral_1h_input_tokens"),
+                        ),
+                    ),
+                    adds=True,
+                ),
+            ),
+            adds=True,
+        ),
+        output=Counter("output", _paths("usage.output_tokens")),
+        marks=_paths(
+            "usage.cache_read_input_tokens",
+            "usage.cache_creation_input_tokens",
+            "usage.cache_creation",
+        ),
+        unless=_paths("usage.prompt_tokens"),
+    ),
+    # Chat and responses of OpenAI and of all that speak like it, vLLM among them.
+    _openai("openai"),
+    # llama.cpp without usage: what was reckoned excludes what the cache gave.
+    Shape(
+        "llama.cpp timings",
+        input=Counter(
+            "input",
+            parts=(
+                Counter("input", _paths("timings.prompt_n"), required=True),
+                Counter("cache_read", _paths("timings.cache_n"), required=True),
+            ),
+            adds=True,
+        ),
+        output=Counter("output", _TIMINGS),
+        marks=_TIMINGS,
+    ),
+)
+
+_STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "on_demand"})
+_ENVELOPES = ("message", "response")
 
 
 def read_usage(payload: Mapping[str, Any]) -> tuple[Usage | None, Basis]:
-    """The token counts that an OpenAI-shaped answer tells, split into disjoint leaves.
+    """The token counts that an answer tells, split into disjoint leaves.
 
-    `payload` is a response, the last chunk of a stream, or the `usage` object itself. A count
-    of zero is a count; one that is absent or null is unknown, unless the total tells it. The
-    result is `(None, "unknown")` when the input or the output is not told.
+    `payload` is a response, the last chunk of a stream, or the `usage` object itself; the shape
+    is recognised. A count of zero is a count; one that is absent or null is unknown, unless
+    others tell it. The result is `(None, "unknown")` when the input or the output is not told.
 
     Raises:
         UsageError: counters that are not whole numbers, or that contradict each other.
     """
     told = payload.get("usage", payload)
-    if told is None:
-        return None, "unknown"
-    if not isinstance(told, Mapping):
+    if told is not None and not isinstance(told, Mapping):
         raise UsageError(f"usage is not an object: {told!r}")
-    input_tokens, output_tokens = _either(told, _INPUT), _either(told, _OUTPUT)
-    total = _count(told, "total_tokens")
-    if output_tokens is None and None not in (input_tokens, total):
-        output_tokens = _rest(total, input_tokens)
-    if input_tokens is None and None not in (output_tokens, total):
-        input_tokens = _rest(total, output_tokens)
-    if input_tokens is None or output_tokens is None:
-        return None, "unknown"
-    cached = _detail(told, _INPUT, "cached_tokens") or 0
-    reasoning = _detail(told, _OUTPUT, "reasoning_tokens") or 0
-    if total is not None and total != input_tokens + output_tokens:
-        if total != input_tokens + output_tokens + reasoning:
-            raise UsageError(
-                f"{input_tokens} input and {output_tokens} output tokens do not add up to "
-                f"{total} in all"
-            )
-        output_tokens += reasoning  # a vendor that counts reasoning beside the completion
-    usage = Usage.from_inclusive(
-        input_tokens, output_tokens, cached_tokens=cached, reasoning_tokens=reasoning
-    )
-    return usage, "exact"
+    view = {"usage": told or {}, "timings": payload.get("timings")}
+    model = payload.get("model")
+    for shape in SHAPES:
+        if shape.model and not (isinstance(model, str) and shape.model in model):
+            continue
+        if shape.marks and not any(_has(view, path) for path in shape.marks):
+            continue
+        if any(_has(view, path) for path in shape.unless):
+            continue
+        read = _Reading(view).read(shape)
+        if read is not None:
+            return read
+    return None, "unknown"
 
 
-def _rest(total: int | None, part: int | None) -> int:
-    rest = (total or 0) - (part or 0)
-    if rest < 0:
-        raise UsageError(f"a part of {part} tokens does not fit into {total} in all")
-    return rest
+def read_service_tier(payload: Mapping[str, Any]) -> str | None:
+    """The service tier that an answer says it was given at; None for the standard one."""
+    usage = payload.get("usage")
+    inner = usage.get("service_tier") if isinstance(usage, Mapping) else None
+    return standard_tier(inner or payload.get("service_tier"))
 
 
-def _count(counters: Mapping[str, Any], name: str) -> int | None:
-    count = counters.get(name)
-    if count is None:
+def standard_tier(name: Any) -> str | None:
+    """A service tier's name as prices call it; None for the standard tier."""
+    if not isinstance(name, str) or name.lower() in _STANDARD_TIERS:
         return None
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise UsageError(f"usage counter {name!r} is not a number of tokens: {count!r}")
-    return count
+    return name.lower()
 
 
-def _either(counters: Mapping[str, Any], names: tuple[str, str]) -> int | None:
-    """The count told under either spelling."""
-    told = {count for name in names if (count := _count(counters, name)) is not None}
-    if len(told) > 1:
-        raise UsageError(f"usage tells {names[0]!r} and {names[1]!r}, and they differ: {told}")
-    return told.pop() if told else None
+class UsageReader:
+    """Reads the usage that the events of a streamed answer tell.
+
+    Each event's counters replace those told before: vendors repeat them as they grow, and tell
+    some at the beginning, some at the end.
+    """
+
+    def __init__(self) -> None:
+        self._payload: dict[str, Any] = {}
+        self._shrunk: str | None = None
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Note what `event`, a decoded one of any vendor's, tells about usage."""
+        kind = event.get("type")
+        for name in _ENVELOPES:
+            inner = event.get(name)
+            if isinstance(kind, str) and isinstance(inner, Mapping):
+                event = inner
+        for name in ("model", "service_tier"):
+            if isinstance(event.get(name), str):
+                self._payload[name] = event[name]
+        if isinstance(event.get("timings"), Mapping):
+            self._payload["timings"] = event["timings"]
+        usage = event.get("usage")
+        if usage is None:
+            return
+        if not isinstance(usage, Mapping):
+            self._payload["usage"] = usage
+            return
+        if kind == "message_start":  # the output is not yet known, whatever it says
+            usage = {name: count for name, count in usage.items() if name != "output_tokens"}
+        old = self._payload.get("usage")
+        if isinstance(old, dict):
+            if kind == "message_delta":
+                self._compare(old, usage)
+            old.pop("total_tokens", None)
+            _merge(old, usage)
+        else:
+            self._payload["usage"] = _merge({}, usage)
+
+    def read(self) -> tuple[Usage | None, Basis]:
+        """The counts told so far; UsageError as `read_usage`."""
+        if self._shrunk:
+            raise UsageError(self._shrunk)
+        return read_usage({"usage": None, **self._payload})
+
+    @property
+    def service_tier(self) -> str | None:
+        """As told; None for the standard tier."""
+        return read_service_tier(self._payload)
+
+    def _compare(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Note a counter of the prompt that has become smaller in the course of the answer."""
+        for name, count in new.items():
+            before = old.get(name)
+            if "input" not in name or not isinstance(count, int) or not isinstance(before, int):
+                continue
+            if count < before:
+                self._shrunk = f"counter {name!r} fell from {before} to {count} in the stream"
 
 
-def _detail(counters: Mapping[str, Any], names: tuple[str, str], part: str) -> int | None:
-    """A part of a count, from `<name>_details`."""
-    details = [counters.get(f"{name}_details") for name in names]
-    told = {
-        count
-        for detail in details
-        if isinstance(detail, Mapping) and (count := _count(detail, part)) is not None
-    }
-    if len(told) > 1:
-        raise UsageError(f"usage tells {part!r} twice, and they differ: {told}")
-    return told.pop() if told else None
+def four_bytes_a_token(text: str) -> int:
+    """A guess of the tokens of `text`: a quarter of its bytes in UTF-8, rounded up."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
+
+
+def estimate_usage(
+    request: Request,
+    texts: Sequence[str],
+    *,
+    count: Callable[[str], int] = four_bytes_a_token,
+) -> tuple[Usage | None, Basis]:
+    """A guess of the usage of an answer that tells none, from the texts asked and answered.
+
+    The prompt is counted once. Tools, images and audio cannot be guessed: with such parts in the
+    request the usage stays unknown.
+
+    Args:
+        request: what was asked.
+        texts: the texts of the samples, as far as they came.
+        count: how many tokens a text has, such as a tokenizer's.
+    """
+    if request.extra.get("tools") or request.extra.get("functions"):
+        return None, "unknown"
+    for message in request.messages:
+        content = message.content
+        parts = () if content is None or isinstance(content, str) else content
+        if any(part.get("type", "text") != "text" for part in parts):
+            return None, "unknown"
+    asked = sum(count(message.text) for message in request.messages)
+    return Usage(input=asked, output=sum(map(count, texts))), "estimated"
+
+
+class _Reading:
+    """One reading of one payload by one shape."""
+
+    def __init__(self, view: Mapping[str, Any]) -> None:
+        self._view = view
+        self._leaves = dict.fromkeys(LEAVES, 0)
+        self._basis: Basis = "exact"
+
+    def read(self, shape: Shape) -> tuple[Usage, Basis] | None:
+        asked, told = self._whole(shape.input), self._whole(shape.output)
+        total = self._told(shape.total)
+        if total is not None:
+            if told is None and asked is not None:
+                told = _rest(total, asked)
+            elif asked is None and told is not None:
+                asked = _rest(total, told)
+        if asked is None or told is None:
+            return None
+        if total is not None and total != asked + told:
+            told += self._beside(shape, asked, told, total)
+        self._split(shape.input, asked)
+        self._split(shape.output, told - self._leaves["reasoning"])
+        return Usage(**self._leaves), self._basis
+
+    def _beside(self, shape: Shape, asked: int, told: int, total: int) -> int:
+        """The reasoning that the total counts and the output does not."""
+        extra = total - asked - told
+        reasoning = next((p for p in shape.output.parts if p.leaf == "reasoning"), None)
+        counted = self._whole(reasoning) if reasoning else None
+        if extra > 0 and counted is None and shape.reasoning_untold:
+            self._leaves["reasoning"] = extra
+        elif extra <= 0 or counted != extra:
+            raise UsageError(
+                f"{asked} input and {told} output tokens do not add up to {total} in all"
+            )
+        return extra
+
+    def _whole(self, counter: Counter) -> int | None:
+        """The count of all tokens of `counter`; None if it is not told."""
+        told = self._told(counter.paths) if counter.paths else None
+        if not counter.adds:
+            return told
+        counts = [self._whole(part) for part in counter.parts]
+        known = [count for count in counts if count is not None]
+        if told is not None:
+            if len(known) == len(counts) and sum(known) != told:
+                raise UsageError(f"parts of {known} tokens do not add up to {told}")
+            return told
+        if not known:
+            return None
+        for count, part in zip(counts, counter.parts, strict=True):
+            if count is None and part.required:
+                return None
+        return sum(known)
+
+    def _split(self, counter: Counter, whole: int) -> None:
+        """Put the `whole` tokens of `counter` into leaves."""
+        rest = whole
+        for part in counter.parts:
+            count = self._whole(part)
+            if not count:
+                continue
+            if part.overlaps and rest < count <= whole:
+                if rest:
+                    self._basis = "estimated"  # how many of them are cached is not told
+                count = rest
+            if count > rest:
+                raise UsageError(
+                    f"{count} {part.leaf} tokens do not fit into the {rest} of {whole} "
+                    f"{counter.leaf} tokens that are nothing else"
+                )
+            rest -= count
+            self._split(part, count)
+        self._leaves[counter.leaf] += rest
+
+    def _told(self, paths: tuple[Path, ...]) -> int | None:
+        """The count told at any of `paths`."""
+        found: int | None = None
+        for path in paths:
+            at: Any = self._view
+            for name in path:
+                at = at.get(name) if isinstance(at, Mapping) else None
+                if at is None:
+                    break
+            if at is None:
+                continue
+            if type(at) is not int or at < 0:
+                raise UsageError(f"usage counter {path[-1]!r} is not a number of tokens: {at!r}")
+            if found is not None and found != at:
+                raise UsageError(f"usage tells {path[-1]!r} twice, and they differ: {found}, {at}")
+            found = at
+        return found
+
+
+def _has(view: Mapping[str, Any], path: Path) -> bool:
+    at: Any = view
+    for name in path:
+        if not isinstance(at, Mapping) or name not in at:
+            return False
+        at = at[name]
+    return True
+
+
+def _rest(total: int, part: int) -> int:
+    if part > total:
+        raise UsageError(f"a part of {part} tokens does not fit into {total} in all")
+    return total - part
+
+
+def _merge(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with what `new` tells; null tells nothing."""
+    for name, value in new.items():
+        if isinstance(value, Mapping):
+            inner = old.get(name)
+            old[name] = _merge(inner if isinstance(inner, dict) else {}, value)
+        elif value is not None or name not in old:
+            old[name] = value
+    return old

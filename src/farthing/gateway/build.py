@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 
 from farthing.core.errors import ConfigError, DataError, LedgerError, MoneyError, PlanError
-from farthing.core.money import Rates
-from farthing.core.protocols import Model
+from farthing.core.money import Cost, Rates
+from farthing.core.protocols import Model, ModelCard
+from farthing.cost.prices import FREE, Price, PriceBook
+from farthing.cost.usage import standard_tier
 from farthing.gateway.config import (
     NAME,
+    TOKEN_PRICES,
     Config,
     HttpConfig,
     PriceConfig,
+    PriceEntry,
     RecordedConfig,
     TinyConfig,
 )
@@ -31,6 +36,7 @@ def open_service(config: Config) -> Service:
     """
     models = build_models(config)
     plans = build_plans(config, models)
+    prices = build_prices(config)
     token = None
     if config.gateway.token_env:
         token = os.environ.get(config.gateway.token_env, "").strip()
@@ -44,16 +50,43 @@ def open_service(config: Config) -> Service:
         reader(config.gateway.answer)
     except ConfigError as error:
         raise config.error(_bare(error), "gateway", "answer") from error
+    path = config.file(config.ledger.path)
     try:
-        ledger = Ledger.open(config.file(config.ledger.path), texts=config.gateway.store_prompts)
+        ledger = Ledger.open(path, texts=config.gateway.store_prompts)
     except LedgerError as error:
         raise config.error(str(error), "ledger", "path") from error
-    return Service(config.gateway, models, plans, ledger, token=token)
+    return Service(config.gateway, models, plans, ledger, prices=prices, token=token)
 
 
 def build_models(config: Config) -> dict[str, Model]:
     """The models of `config` by name; ConfigError for one that cannot be made."""
     return {name: _model(config, name) for name in config.models}
+
+
+def build_prices(config: Config) -> PriceBook:
+    """The price book with what `config` overrides; ConfigError for prices that are none."""
+    overrides = {}
+    for name, settings in config.models.items():
+        if isinstance(settings, HttpConfig) and (prices := _prices(config, name, settings)):
+            overrides[name] = prices
+    return PriceBook(overrides)
+
+
+def price_card(config: Config, name: str) -> ModelCard:
+    """What the price book needs to know of the http model `name`, without making it."""
+    settings = config.models[name]
+    if not isinstance(settings, HttpConfig):
+        return _model(config, name).card
+    try:
+        rates = _card_rates(settings.price)
+    except MoneyError as error:
+        raise config.error(str(error), "models", name, "price") from error
+    return ModelCard(
+        name,
+        rates=rates,
+        price_source="config" if rates else None,
+        upstream_name=settings.model or name,
+    )
 
 
 def build_plans(config: Config, models: Mapping[str, Model]) -> dict[str, ServedPlan]:
@@ -153,7 +186,7 @@ def _http(config: Config, name: str, settings: HttpConfig) -> Model:
             timeout_s=settings.timeout_s,
             connect_timeout_s=settings.connect_timeout_s,
             n=settings.n,
-            rates=_rates(settings.price),
+            rates=_card_rates(settings.price),
             stream_usage=settings.stream_usage,
             env_proxy=settings.env_proxy,
         )
@@ -168,9 +201,61 @@ def _bare(error: ConfigError) -> str:
     return str(error).removeprefix(f"{error.key}: ")
 
 
-def _rates(price: PriceConfig | None) -> Rates | None:
-    if price is None:
-        return None
-    return Rates.per_million(
-        price.input, price.output, price.cache_read, price.cache_write, price.reasoning
-    )
+def _card_rates(price: PriceConfig | None) -> Rates | None:
+    """A price that a model's card can state; others are the price book's."""
+    return None if price is None or price.per_second is not None else _rates(price)
+
+
+def _rates(price: PriceConfig) -> Rates:
+    if price.input is None or price.output is None:
+        return FREE
+    rates = Rates.per_million(**{leaf: getattr(price, leaf) for leaf in TOKEN_PRICES})
+    return replace(rates, request=_amount(price.request))
+
+
+def _amount(usd: Decimal | None) -> int:
+    pico = Cost.from_usd(usd or 0).pico
+    if pico < 0:
+        raise MoneyError(f"price {usd} USD: want a number that is not negative")
+    return pico
+
+
+def _prices(config: Config, name: str, settings: HttpConfig) -> tuple[Price, ...]:
+    """The price book's entries for a model."""
+    key = ("models", name, "prices")
+    if settings.price is not None:
+        if settings.price.per_second is None:
+            return ()  # the model's card states it
+        key = ("models", name, "price")
+    entries = settings.prices if settings.price is None else (settings.price,)
+    groups: dict[tuple[str | None, str | None], dict[int, PriceConfig]] = {}
+    for number, entry in enumerate(entries, 1):
+        since, tier, above = None, None, 0
+        if isinstance(entry, PriceEntry):
+            since = entry.since.isoformat() if entry.since else None
+            tier, above = standard_tier(entry.service_tier), entry.above
+        group = groups.setdefault((since, tier), {})
+        if above in group:
+            raise config.error(
+                f"entry {number}: another has the same from, above and service_tier", *key
+            )
+        group[above] = entry
+    try:
+        return tuple(_price(since, tier, group) for (since, tier), group in groups.items())
+    except MoneyError as error:
+        raise config.error(str(error), *key) from error
+
+
+def _price(since: str | None, tier: str | None, group: Mapping[int, PriceConfig]) -> Price:
+    if 0 not in group:
+        raise MoneyError(
+            f"above = {min(group)} needs an entry without above, of the same from and service_tier"
+        )
+    base = group[0]
+    above = tuple((n, _rates(group[n])) for n in sorted(group) if n)
+    source = "config"
+    if base.per_second is not None:
+        if above:
+            raise MoneyError("seconds have no price above a number of tokens")
+        source = f"config, {Cost(_amount(base.per_second))} USD per second"
+    return Price(_rates(base), source, since, above, tier, _amount(base.per_second))

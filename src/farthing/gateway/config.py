@@ -7,6 +7,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -70,13 +71,50 @@ class PlansConfig(_Section, frozen=True, kw_only=True):
 
 
 class PriceConfig(_Section, frozen=True, kw_only=True):
-    """Prices in USD per million tokens."""
+    """A price: USD per million tokens, per call (`request`), or per second of the call."""
 
-    input: Decimal
-    output: Decimal
+    input: Decimal | None = None
+    output: Decimal | None = None
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
     reasoning: Decimal | None = None
+    input_audio: Decimal | None = None
+    output_audio: Decimal | None = None
+    input_image: Decimal | None = None
+    request: Decimal | None = None
+    per_second: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        tokens = [name for name in TOKEN_PRICES if getattr(self, name) is not None]
+        if tokens or self.per_second is None:
+            for name in ("input", "output"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"missing key {name}")
+
+
+class PriceEntry(PriceConfig, frozen=True, kw_only=True):
+    """One of a model's prices, and when it holds.
+
+    Attributes:
+        since: first day, in UTC; `from` in the file.
+        above: it holds for requests with more input tokens than this.
+        service_tier: the service tier that it is for.
+    """
+
+    since: date | None = msgspec.field(name="from", default=None)
+    above: Annotated[int, msgspec.Meta(ge=0)] = 0
+    service_tier: Name | None = None
+
+    def __post_init__(self) -> None:
+        PriceConfig.__post_init__(self)
+        if self.above and self.per_second is not None:
+            raise ValueError("seconds have no price above a number of tokens")
+
+
+TOKEN_PRICES = tuple(
+    name for name in PriceConfig.__struct_fields__ if name not in ("request", "per_second")
+)
 
 
 class TinyConfig(_Section, frozen=True, kw_only=True):
@@ -110,6 +148,11 @@ class HttpConfig(_Section, frozen=True, kw_only=True):
     stream_usage: bool = True
     env_proxy: bool = False
     price: PriceConfig | None = None
+    prices: tuple[PriceEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.price is not None and self.prices:
+            raise ValueError("state either price or prices")
 
 
 ModelConfig = TinyConfig | RecordedConfig | HttpConfig
@@ -247,17 +290,22 @@ def _section(
     except msgspec.ValidationError as error:
         parts = _PATH_IN_ERROR.match(str(error))
         assert parts is not None
+        entry = re.match(r"prices\[(\d+)\]", parts["path"] or "")
         place = re.sub(r"\[[^]]*\]", "", parts["path"] or "")
         inner = [part for part in place.split(".") if part]
         text = parts["text"].replace("`", "")
         unknown = _FIELD_IN_ERROR.search(str(error))
         if unknown:
-            owner: Any = PriceConfig if inner == ["price"] else kind
+            owners: dict[str, Any] = {"price": PriceConfig, "prices": PriceEntry}
+            owner = owners.get(inner[0], kind) if len(inner) == 1 else kind
             field = unknown["field"]
             inner.append(field)
-            text = f"unknown key{_did_you_mean(field, owner.__struct_fields__)}"
+            text = f"unknown key{_did_you_mean(field, owner.__struct_encode_fields__)}"
         text = text.replace("Object missing required field", "missing key")
-        raise _error(path, lines, text[:1].lower() + text[1:], [*key, *inner]) from error
+        text = text[:1].lower() + text[1:]
+        if entry:
+            text = f"entry {int(entry[1]) + 1}: {text}"
+        raise _error(path, lines, text, [*key, *inner]) from error
 
 
 def _error(
