@@ -19,6 +19,7 @@ from farthing.gateway.wire import ChatCall, check_plain_text, encode, read_call
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Guarded = Callable[[web.Request, Service], Awaitable[web.StreamResponse]]
 
 MEGABYTE = 2**20
 CLIENT_LEFT = 499
@@ -41,13 +42,16 @@ def json_response(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=encode(value), status=status, content_type="application/json")
 
 
-def _guarded(handler: Handler) -> Handler:
-    """`handler` for those who may come in, its errors told in OpenAI's shape."""
+def _guarded(handler: Guarded) -> Handler:
+    """`handler` for those who may come in, its errors told in OpenAI's shape.
+
+    It is handed what its client may see of the service.
+    """
 
     async def guarded(http: web.Request) -> web.StreamResponse:
         try:
-            http.app[SERVICE].admit(http.headers.get(hdrs.AUTHORIZATION))
-            return await handler(http)
+            service = await http.app[SERVICE].admit(http.headers.get(hdrs.AUTHORIZATION))
+            return await handler(http, service)
         except ConnectionError:
             return web.Response(status=CLIENT_LEFT)
         except web.HTTPRequestEntityTooLarge:
@@ -64,9 +68,8 @@ def _guarded(handler: Handler) -> Handler:
     return guarded
 
 
-async def chat(http: web.Request) -> web.StreamResponse:
+async def chat(http: web.Request, service: Service) -> web.StreamResponse:
     """`POST /v1/chat/completions`."""
-    service = http.app[SERVICE]
     most, told = service.config.max_body_mb * MEGABYTE, http.content_length or 0
     if told > most:
         raise web.HTTPRequestEntityTooLarge(int(most), told)
@@ -80,12 +83,11 @@ async def chat(http: web.Request) -> web.StreamResponse:
 def _checked(service: Service, call: ChatCall) -> ChatCall:
     """`call` as what it names can answer it; RequestError if nothing of the name can."""
     name = call.model
+    if not service.may_use(name):
+        raise _unknown_model(service, name)
     if name in service.plans:
         check_plain_text(f"plan {name!r}", call.request, samples=False)
         return replace(call, request=replace(call.request, raw=None))
-    if name not in service.models:
-        known = ", ".join([*service.plans, *service.models])
-        raise UnknownModelError(f"no model or plan is called {name!r}; this gateway has {known}")
     if not service.is_raw(name):
         card = service.models[name].card
         check_plain_text(
@@ -94,19 +96,26 @@ def _checked(service: Service, call: ChatCall) -> ChatCall:
     return call
 
 
-async def models(http: web.Request) -> web.Response:
+def _unknown_model(service: Service, name: str) -> UnknownModelError:
+    """One error for what is not there and what the client's key may not use."""
+    has = ", ".join(service.names) or "nothing"
+    if service.caller is None:
+        return UnknownModelError(f"no model or plan is called {name!r}; this gateway has {has}")
+    whose = repr(service.caller.name)
+    return UnknownModelError(f"the key {whose} may use no model or plan {name!r}; it has {has}")
+
+
+async def models(http: web.Request, service: Service) -> web.Response:
     """`GET /v1/models`: plans and models."""
-    service = http.app[SERVICE]
-    names = [*service.plans, *service.models]
-    return json_response({"object": "list", "data": [_entry(service, name) for name in names]})
+    data = [_entry(service, name) for name in service.names]
+    return json_response({"object": "list", "data": data})
 
 
-async def model(http: web.Request) -> web.Response:
+async def model(http: web.Request, service: Service) -> web.Response:
     """`GET /v1/models/NAME`."""
-    service = http.app[SERVICE]
     name = http.match_info["name"]
-    if name not in service.plans and name not in service.models:
-        raise UnknownModelError(f"no model or plan is called {name!r}")
+    if not service.may_use(name):
+        raise _unknown_model(service, name)
     return json_response(_entry(service, name))
 
 

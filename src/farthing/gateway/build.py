@@ -24,6 +24,7 @@ from farthing.gateway.config import (
 )
 from farthing.gateway.service import ServedPlan, Service
 from farthing.ledger import Ledger
+from farthing.ledger.keyring import KeyRing
 from farthing.models.http import HttpModel
 from farthing.policies.cascade import VOTING, Cascade
 from farthing.signals import reader
@@ -55,7 +56,8 @@ def open_service(config: Config) -> Service:
         ledger = Ledger.open(path, texts=config.gateway.store_prompts)
     except LedgerError as error:
         raise config.error(str(error), "ledger", "path") from error
-    return Service(config.gateway, models, plans, ledger, prices=prices, token=token)
+    keys = KeyRing(path) if getattr(config.gateway, "keys", False) else None
+    return Service(config.gateway, models, plans, ledger, prices=prices, token=token, keys=keys)
 
 
 def build_models(config: Config) -> dict[str, Model]:

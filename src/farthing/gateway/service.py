@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hmac
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from farthing.gateway.config import GatewayConfig
 from farthing.gateway.errors import AccessError
 from farthing.gateway.wire import ChatCall
 from farthing.ledger import MemoryLedger, Store
+from farthing.ledger.keyring import KeyRefusedError, KeyRing
+from farthing.ledger.keys import Key
 from farthing.models.http import HttpModel
 from farthing.signals import reader
 
@@ -49,7 +52,9 @@ class Service:
         models: by the name that clients and plans call them.
         plans: by name; no name is a model's too.
         ledger: where operations are booked.
-        token: what clients must send; None lets everybody in.
+        token: what clients may send to use everything; None, without `keys`, lets everybody in.
+        keys: whose secrets clients may send; None if the gateway knows no keys.
+        caller: the key of the client at hand, None for one that may use everything.
         drains: the calls whose clients have left.
         started: seconds since 1970.
     """
@@ -60,25 +65,57 @@ class Service:
     ledger: Store = field(default_factory=MemoryLedger)
     prices: PriceBook = field(default_factory=PriceBook)
     token: str | None = None
+    keys: KeyRing | None = None
+    caller: Key | None = None
     drains: Drains = field(default_factory=Drains)
     started: int = field(default_factory=lambda: int(time.time()))
     _readers: dict[str, Reader] = field(init=False, default_factory=dict)
 
-    def admit(self, authorization: str | None) -> None:
-        """AccessError unless the header `Authorization` holds the token, where there is one."""
-        if self.token is None:
-            return
+    async def admit(self, authorization: str | None) -> Service:
+        """What the client that sent the header `Authorization` sees of this service.
+
+        Raises:
+            AccessError: it sent neither the token nor the secret of a key that is in force,
+                where there are any.
+            LedgerError: the keys cannot be read.
+        """
+        if self.token is None and self.keys is None:
+            return self
         scheme, _, sent = (authorization or "").partition(" ")
-        same = hmac.compare_digest(
-            sent.strip().encode("utf-8", "surrogateescape"), self.token.encode()
-        )
-        if scheme.lower() != "bearer" or not same:
+        sent = sent.strip() if scheme.lower() == "bearer" else ""
+        if self.token is not None and hmac.compare_digest(
+            sent.encode("utf-8", "surrogateescape"), self.token.encode()
+        ):
+            return self
+        if self.keys is None:
             raise AccessError(
                 "send the gateway's token as `Authorization: Bearer TOKEN`", code="invalid_api_key"
             )
+        try:
+            return self.seen_by(await self.keys.find(sent))
+        except KeyRefusedError as error:
+            raise AccessError(str(error), code="invalid_api_key") from None
+
+    def seen_by(self, key: Key) -> Service:
+        """The same service, for a client with `key`: its names are fewer, its bookings labelled."""
+        seen = copy.copy(self)
+        seen.caller = key
+        return seen
+
+    def may_use(self, name: str) -> bool:
+        """Whether there is a model or plan of that name, and the client at hand may ask for it."""
+        plan = name in self.plans
+        if not plan and name not in self.models:
+            return False
+        return self.caller is None or self.caller.may_use(name, plan=plan)
+
+    @property
+    def names(self) -> list[str]:
+        """The plans and models that the client at hand may ask for."""
+        return [name for name in (*self.plans, *self.models) if self.may_use(name)]
 
     def operation(self, call: ChatCall, tags: Mapping[str, str]) -> Operation:
-        """A new operation for `call`, its start booked."""
+        """A new operation for `call`, its start booked; a key's labels go before the client's."""
         plan = self.plans.get(call.model)
         answer = plan.answer if plan else self.config.answer
         return Operation(
@@ -90,7 +127,8 @@ class Service:
             requested=call.model,
             plan=plan.name if plan else None,
             strongest=plan.models[-1] if plan else None,
-            tags=tags,
+            key=self.caller.name if self.caller else None,
+            tags={**tags, **self.caller.labels} if self.caller else tags,
             question=call.request.question_id(),
             prompt=call.request.prompt if self.config.store_prompts else None,
             stream=call.stream,
@@ -118,5 +156,7 @@ class Service:
         for model in self.models.values():
             if isinstance(model, HttpModel):
                 await model.aclose()
+        if self.keys is not None:
+            self.keys.close()
         await self.ledger.close()
         return late
