@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farthing.core.errors import MoneyError
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import ModelCard
 from farthing.core.usage import Usage
@@ -129,3 +130,123 @@ def test_no_picodollar_is_lost(prices, calls):
     exact = sum(u.input_tokens for u in usages) * Fraction(prices[0]) / million
     exact += sum(u.output_tokens for u in usages) * Fraction(prices[1]) / million
     assert Fraction(together.usd) == exact
+
+
+@pytest.mark.parametrize(
+    ("tier", "usd"),
+    [
+        (None, "2"),
+        ("default", "2"),
+        ("standard", "2"),
+        ("flex", "1"),
+        ("batch", "1"),
+        ("fast", "4"),
+    ],
+)
+def test_published_service_tiers(tier, usd):
+    """OpenAI's flex and batch are at half; a name for the standard tier is no tier of its own."""
+    card = ModelCard("o3", upstream_name="o3")
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    cost, price = PriceBook().cost(card, Usage(input=10**6), at, service_tier=tier)
+    if cost is None:
+        pytest.skip("this version of genai-prices does not publish it")
+    if tier == "fast":
+        assert cost > Cost.from_usd("2")
+    else:
+        assert cost == Cost.from_usd(usd)
+    assert price.service_tier == (None if tier in ("default", "standard") else tier)
+
+
+def test_a_service_tier_without_a_price_is_unknown():
+    assert PriceBook().cost(CARD, Usage(input=1), THEN, service_tier="nightly") == (None, None)
+    stated = ModelCard("mine", Rates(3, 4), "config", upstream_name="gpt-4o-mini")
+    assert PriceBook().price(stated, service_tier="priority") is None
+    assert PriceBook().price(stated, service_tier="auto") == Price(Rates(3, 4), "config")
+    book = PriceBook({"mine": Price(Rates(6, 8), "config", service_tier="priority")})
+    assert book.price(stated, service_tier="Priority").rates == Rates(6, 8)
+    assert book.price(stated).rates == Rates(3, 4)
+
+
+def test_published_leaves():
+    price = PriceBook().price(ModelCard("c", upstream_name="claude-sonnet-4-5"), THEN)
+    assert price.rates.of("cache_write") == (3_750_000, "cache_write")
+    assert price.rates.of("cache_write_1h") == (6_000_000, "cache_write_1h")
+    heard = PriceBook().price(ModelCard("g", upstream_name="gemini-2.5-flash"), THEN)
+    assert heard.rates.of("input_audio") == (1_000_000, "input_audio")
+    assert heard.rates.of("input_image") == (300_000, "input")
+
+
+DATED = [
+    Price(Rates(1, 1), "old", "2025-01-01"),
+    Price(Rates(3, 3), "new", "2026-01-01"),
+    Price(Rates(2, 2), "mid", "2025-06-01"),
+    Price(Rates(9, 9), "batch", "2025-06-01", service_tier="batch"),
+]
+
+
+@pytest.mark.parametrize(
+    ("at", "source"),
+    [
+        (datetime(2025, 5, 31, 23, 59, tzinfo=UTC), "old"),
+        (datetime(2025, 6, 1, tzinfo=UTC), "mid"),
+        (datetime.fromisoformat("2025-06-01T01:00+02:00"), "old"),
+        (datetime(2025, 6, 1), "mid"),
+        (datetime(2025, 12, 31, tzinfo=UTC), "mid"),
+        (datetime(2027, 1, 1, tzinfo=UTC), "new"),
+    ],
+)
+def test_the_last_price_that_has_begun_holds(at, source):
+    assert PriceBook({"mine": DATED}).price(ModelCard("mine"), at).source == source
+
+
+def test_before_the_first_override_the_published_price_holds():
+    at = datetime(2024, 12, 31, tzinfo=UTC)
+    book = PriceBook({"mine": DATED})
+    assert book.price(CARD, at) == PriceBook().price(CARD, at)
+    assert book.price(ModelCard("mine"), at) is None
+    assert book.price(CARD, at, service_tier="batch") is None
+
+
+def test_all_that_is_known():
+    book = PriceBook({"mine": DATED})
+    known = book.prices(ModelCard("mine"), datetime(2025, 7, 1, tzinfo=UTC))
+    assert [price.source for price in known] == ["mid", "batch", "old", "new"]
+    assert PriceBook().prices(ModelCard("nobody")) == ()
+    published = PriceBook().prices(CARD, datetime(2026, 11, 1, tzinfo=UTC))
+    assert published[0].service_tier is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pico"),
+    [(0, 0), (1, 800_000_000), (0.1, 80_000_000), (1e-6, 800), (1.1e-6, 1600), (1e-30, 800)],
+)
+def test_seconds_are_charged_by_the_microsecond_begun(seconds, pico):
+    price = Price(Rates(0, 0), "config", per_second=Cost.from_usd("0.0008").pico)
+    assert price.cost(None, seconds) == Cost(pico)
+    assert price.cost(Usage(5, output=9), seconds) == Cost(pico)
+
+
+def test_a_cost_by_time_needs_the_time_and_one_by_tokens_the_tokens():
+    price = Price(Rates(2, 3), "config", per_second=10**6)
+    assert price.cost(Usage(1), 2) == Cost(2 + 2 * 10**6)
+    assert price.cost(Usage(1)) is None
+    assert price.cost(None, 2) is None
+    for bad in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(MoneyError):
+            price.cost(Usage(1), bad)
+
+
+@given(st.floats(0, 10**6), st.integers(1, 10**12))
+def test_time_is_never_charged_too_little_and_less_than_a_microsecond_too_much(seconds, rate):
+    pico = Price(Rates(0, 0), "config", per_second=rate).cost(None, seconds).pico
+    exact = Fraction(repr(seconds)) * rate
+    assert exact <= pico < exact + Fraction(rate, 10**6) + 1
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 3 * 10**6))
+def test_a_request_is_charged_by_the_one_tier_that_it_is_in(low, gap, tokens):
+    tiers = ((low, Rates(20, 0)), (low + gap, Rates(30, 0)))
+    price = Price(Rates(10, 0), "config", tiers=tiers)
+    for count in (tokens, low, low + 1, low + gap, low + gap + 1):
+        rate = 10 + 10 * (count > low) + 10 * (count > low + gap)
+        assert price.cost(Usage(cache_read=count)) == Cost(rate * count)

@@ -53,3 +53,15 @@ def test_reasoning_of_its_own_price_cannot_be_divided():
     dear = Price(Rates(10, 100, reasoning=300), "config")
     assert [part.cost for part in share(response, dear)] == [None, None]
     assert [part.cost for part in share(response, PRICE)] == [Cost(410), Cost(410)]
+
+
+def test_what_is_charged_by_time_or_as_audio_cannot_be_divided():
+    samples = [Sample("a", output_tokens=4), Sample("b", output_tokens=4)]
+    response = answer(samples, Usage(input=1, output=2, output_audio=6))
+    dear = Price(Rates(10, 100, output_audio=300), "config")
+    timed = Price(Rates(10, 100), "config", per_second=1)
+    for price in (dear, timed):
+        assert [part.cost for part in share(response, price)] == [None, None]
+    assert [part.cost for part in share(response, PRICE)] == [Cost(410), Cost(410)]
+    spoken = answer(samples, Usage(input=1, output=8, input_audio=3, cache_write_1h=2))
+    assert [part.cost for part in share(spoken, PRICE)] == [Cost(460), Cost(460)]

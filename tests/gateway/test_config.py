@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,25 @@ from hypothesis import strategies as st
 
 from farthing.cli.init import TEMPLATE
 from farthing.core.errors import ConfigError, PlanError
+from farthing.core.money import Rates
+from farthing.core.usage import Usage
+from farthing.cost import Price
 from farthing.gateway._toml import key_lines
-from farthing.gateway.build import build_models, open_service
+from farthing.gateway.build import build_models, build_prices, open_service, price_card
 from farthing.gateway.config import HttpConfig, TinyConfig, load
 
 GPT = """\
 [models.gpt]
 kind = "http"
 base_url = "https://api.example.com/v1"
+"""
+PRICES = """\
+[[models.gpt.prices]]
+input = 1
+output = 2
+# and, unless the line that comes next says otherwise, once more
+[[models.gpt.prices]]
+input = 1
 """
 
 
@@ -94,6 +106,33 @@ def test_the_template_is_valid_and_shows_the_defaults(tmp_path: Path) -> None:
             "models.gpt.price",
             "decimals",
         ),
+        (GPT + "price = { per_second = '-1' }", 4, "models.gpt.price", "negative"),
+        (GPT + "price = { request = '1' }", 4, "models.gpt.price", "missing key input"),
+        (
+            GPT + PRICES + "outptu = '1'",
+            10,
+            "models.gpt.prices.outptu",
+            "entry 2: unknown key; did",
+        ),
+        (GPT + PRICES, 4, "models.gpt.prices", "entry 2: missing key output"),
+        (GPT + PRICES + "output = 'x'", 6, "models.gpt.prices.output", "entry 2: invalid dec"),
+        (GPT + PRICES + "output = '2'", 4, "models.gpt.prices", "entry 2: another has the same"),
+        (GPT + PRICES + "output = '2'\nabove = -1", 11, "models.gpt.prices.above", ">= 0"),
+        (GPT + PRICES + "output = '-2'\nabove = 9", 4, "models.gpt.prices", "negative"),
+        (
+            GPT + PRICES + "output = 2\nfrom = 2026-01-01\nabove = 9",
+            4,
+            "models.gpt.prices",
+            "needs",
+        ),
+        (GPT + PRICES + "output = 2\nfrom = 'May'", 11, "models.gpt.prices.from", "date"),
+        (GPT + PRICES + "output = 2\nabove = 9\nper_second = 1", 4, "models.gpt.prices", "seconds"),
+        (
+            GPT + "price = { input = 1, output = 1 }\n" + PRICES + "output = 2\nabove = 9",
+            1,
+            "models.gpt",
+            "either price or prices",
+        ),
         (GPT + "key_env = 'NOT_SET_ANYWHERE'", 4, "models.gpt.key_env", "is not set"),
         ("[models.a]\nkind='http'\nbase_url='x/v1'", 3, "models.a.base_url", "not an http"),
         ("[models.a]\nkind='tiny'\nsize='huge'", 3, "models.a.size", "huge"),
@@ -155,6 +194,76 @@ def test_prices_are_exact(tmp_path: Path) -> None:
     assert model.card.price_source == "config"
     rates = model.card.rates
     assert (rates.input, rates.output, rates.cache_read) == (150_000, 600_000, 1_000_000)
+
+
+OVERRIDES = (
+    GPT
+    + """\
+[[models.gpt.prices]]
+from = 2026-01-01
+above = 200_000
+input = "0.30"
+output = "0.90"
+
+[[models.gpt.prices]]
+from = 2026-01-01
+input = "0.15"
+output = "0.60"
+cache_write_1h = "0.45"
+input_audio = 40
+request = "0.0001"
+
+[[models.gpt.prices]]
+from = "2027-01-01"
+input = 0.12
+output = 0.5
+
+[[models.gpt.prices]]
+service_tier = "Flex"
+input = 0.07
+output = 0.3
+
+[models.own]
+kind = "http"
+base_url = "http://127.0.0.1:8000/v1"
+price = { per_second = "0.0008" }
+
+[models.both]
+kind = "http"
+base_url = "http://127.0.0.1:8000/v1"
+prices = [{ input = 1, output = 2, per_second = "0.5" }]
+"""
+)
+
+
+def test_prices_by_date_size_service_tier_and_second(tmp_path: Path) -> None:
+    config = load(write(tmp_path, OVERRIDES))
+    models, book = build_models(config), build_prices(config)
+    gpt, own, both = (models[name].card for name in ("gpt", "own", "both"))
+    assert (gpt.rates, own.rates) == (None, None)
+    for name, model in models.items():
+        card = price_card(config, name)
+        assert (card.rates, card.upstream_name) == (model.card.rates, model.card.upstream_name)
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    base = Rates(150_000, 600_000, request=10**8, cache_write_1h=450_000, input_audio=40 * 10**6)
+    now = Price(base, "config", "2026-01-01", ((200_000, Rates(300_000, 900_000)),))
+    assert book.price(gpt, at) == now
+    assert book.price(gpt, datetime(2027, 1, 1, tzinfo=UTC)) == Price(
+        Rates(120_000, 500_000), "config", "2027-01-01"
+    )
+    flex = Price(Rates(70_000, 300_000), "config", service_tier="flex")
+    assert book.price(gpt, at, service_tier="flex") == flex
+    assert book.price(gpt, datetime(2025, 1, 1, tzinfo=UTC)) is None
+    source = "config, 0.0008 USD per second"
+    assert book.price(own) == Price(Rates(0, 0), source, per_second=800_000_000)
+    cost, _ = book.cost(both, Usage(input=10, output=1), seconds=2)
+    assert str(cost) == "1.000012"
+
+
+async def test_what_is_served_is_priced_by_the_configuration(tmp_path: Path) -> None:
+    service = open_service(load(write(tmp_path, OVERRIDES)))
+    assert service.prices.overrides.keys() == {"gpt", "own", "both"}
+    await service.ledger.close()
 
 
 def test_keys_are_read_from_the_environment(
