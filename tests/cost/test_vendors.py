@@ -231,3 +231,40 @@ def test_what_cannot_be_guessed_is_unknown():
     assert estimate_usage(tools, ["x"]) == (None, "unknown")
     text = Request((Message("user", [{"type": "text", "text": "12345"}]), Message("tool", None)))
     assert estimate_usage(text, [""]) == (Usage(input=2), "estimated")
+
+
+names = [
+    *("usage", "timings", "model", "type", "message", "response", "service_tier", "choices"),
+    *("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"),
+    *("prompt_tokens_details", "output_tokens_details", "cached_tokens", "reasoning_tokens"),
+    *("audio_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+    *("cache_creation", "ephemeral_1h_input_tokens", "prompt_n", "cache_n", "predicted_n"),
+]
+small = st.integers(-1, 9)
+values = st.recursive(
+    st.none() | st.booleans() | small | st.floats() | st.sampled_from(["gemini", "message_delta"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(names), inner),
+)
+payloads = st.dictionaries(st.sampled_from(names), values)
+
+
+@given(payloads, st.lists(payloads, max_size=3))
+def test_whatever_comes_is_read_or_refused(payload, events):
+    for read in (lambda: read_usage(payload), lambda: streamed(events)):
+        try:
+            usage, basis = read()
+        except UsageError:
+            continue
+        assert (usage is None) == (basis == "unknown")
+
+
+@given(st.dictionaries(st.sampled_from(names), small.filter(lambda count: count >= 0)))
+def test_what_is_read_adds_up_to_the_total_that_was_told(usage):
+    try:
+        read, _ = read_usage({"usage": usage})
+    except UsageError:
+        return
+    if read is not None and "total_tokens" in usage and "cache_creation" not in usage:
+        anthropic = "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage
+        if not anthropic or "prompt_tokens" in usage:
+            assert read.input_tokens + read.output_tokens == usage["total_tokens"]

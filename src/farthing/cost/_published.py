@@ -139,12 +139,12 @@ def _model(name: str) -> tuple[Provider, ModelInfo] | None:
 
 
 def _thresholds(prices: ModelPrice, key: str) -> list[int]:
-    return [tier.start for tier in getattr(getattr(prices, key), "tiers", ())]
+    return [tier.start for tier in getattr(getattr(prices, key, None), "tiers", ())]
 
 
 def _rates(prices: ModelPrice, input_tokens: int) -> tuple[Rates, bool]:
     """The rates for a request of so many input tokens, and whether they are exact."""
-    dollars = {leaf: _at(getattr(prices, key), input_tokens) for leaf, key in _LEAVES.items()}
+    dollars = {leaf: _at(getattr(prices, key, None), input_tokens) for leaf, key in _LEAVES.items()}
     exact = {
         leaf: usd * (PICO_PER_USD // _MILLION) for leaf, usd in dollars.items() if usd is not None
     }

@@ -15,7 +15,8 @@ from farthing.core.request import Request
 from farthing.core.response import Basis
 from farthing.core.usage import LEAVES, Usage
 
-Path = tuple[str, ...]
+Parent = tuple[str, ...]
+Path = tuple[Parent, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Shape:
 
 
 def _paths(*dotted: str) -> tuple[Path, ...]:
-    return tuple(tuple(path.split(".")) for path in dotted)
+    split = (path.split(".") for path in dotted)
+    return tuple((tuple(parents), name) for *parents, name in split)
 
 
 def _details(whole: tuple[str, str], part: str) -> tuple[str, ...]:
@@ -182,14 +184,13 @@ def read_usage(payload: Mapping[str, Any]) -> tuple[Usage | None, Basis]:
     told = payload.get("usage", payload)
     if told is not None and not isinstance(told, Mapping):
         raise UsageError(f"usage is not an object: {told!r}")
-    view = {"usage": told or {}, "timings": payload.get("timings")}
+    objects = {("usage",): told or {}, ("timings",): payload.get("timings")}
+    view = _View({path: at if isinstance(at, Mapping) else {} for path, at in objects.items()})
     model = payload.get("model")
     for shape in SHAPES:
         if shape.model and not (isinstance(model, str) and shape.model in model):
             continue
-        if shape.marks and not any(_has(view, path) for path in shape.marks):
-            continue
-        if any(_has(view, path) for path in shape.unless):
+        if (shape.marks and not view.has_any(shape.marks)) or view.has_any(shape.unless):
             continue
         read = _Reading(view).read(shape)
         if read is not None:
@@ -304,10 +305,28 @@ def estimate_usage(
     return Usage(input=asked, output=sum(map(count, texts))), "estimated"
 
 
+class _View:
+    """The objects of a payload that hold counters, by their paths."""
+
+    def __init__(self, objects: dict[Parent, Mapping[str, Any]]) -> None:
+        self._objects = objects
+
+    def has_any(self, paths: tuple[Path, ...]) -> bool:
+        return any(name in self.at(parent) for parent, name in paths)
+
+    def at(self, path: Parent) -> Mapping[str, Any]:
+        """The object at `path`; an empty one if there is none."""
+        found = self._objects.get(path)
+        if found is None:
+            inner = self.at(path[:-1]).get(path[-1])
+            found = self._objects[path] = inner if isinstance(inner, Mapping) else {}
+        return found
+
+
 class _Reading:
     """One reading of one payload by one shape."""
 
-    def __init__(self, view: Mapping[str, Any]) -> None:
+    def __init__(self, view: _View) -> None:
         self._view = view
         self._leaves = dict.fromkeys(LEAVES, 0)
         self._basis: Basis = "exact"
@@ -376,35 +395,25 @@ class _Reading:
                     f"{counter.leaf} tokens that are nothing else"
                 )
             rest -= count
-            self._split(part, count)
+            if part.parts:
+                self._split(part, count)
+            else:
+                self._leaves[part.leaf] += count
         self._leaves[counter.leaf] += rest
 
     def _told(self, paths: tuple[Path, ...]) -> int | None:
         """The count told at any of `paths`."""
         found: int | None = None
-        for path in paths:
-            at: Any = self._view
-            for name in path:
-                at = at.get(name) if isinstance(at, Mapping) else None
-                if at is None:
-                    break
-            if at is None:
+        for parent, name in paths:
+            count = self._view.at(parent).get(name)
+            if count is None:
                 continue
-            if type(at) is not int or at < 0:
-                raise UsageError(f"usage counter {path[-1]!r} is not a number of tokens: {at!r}")
-            if found is not None and found != at:
-                raise UsageError(f"usage tells {path[-1]!r} twice, and they differ: {found}, {at}")
-            found = at
+            if type(count) is not int or count < 0:
+                raise UsageError(f"usage counter {name!r} is not a number of tokens: {count!r}")
+            if found is not None and found != count:
+                raise UsageError(f"usage tells {name!r} twice, and they differ: {found}, {count}")
+            found = count
         return found
-
-
-def _has(view: Mapping[str, Any], path: Path) -> bool:
-    at: Any = view
-    for name in path:
-        if not isinstance(at, Mapping) or name not in at:
-            return False
-        at = at[name]
-    return True
 
 
 def _rest(total: int, part: int) -> int:
