@@ -185,3 +185,18 @@ def test_clopper_and_pearson(violations, n, interval):
 def test_an_unknown_grouping(ledger):
     with pytest.raises(LedgerError, match="one of model, plan, key, day"):
         make_report(ledger, by="colour")
+
+
+async def test_spend_by_tags(tmp_path):
+    path = tmp_path / "l.db"
+    tags = [{"user": "al", "team": "x"}, {"user": "bo", "a.b": "1"}, {"user": "al"}, {}]
+    async with Ledger.open(path) as ledger:
+        for n, told in enumerate(tags):
+            await book(ledger, operation(n, tags=told), attempt(n, cost=10**n), outcome(n))
+    assert spends(make_report(path, by="user")) == {None: 1000, "al": 101, "bo": 10}
+    assert spends(make_report(path, by="team")) == {None: 1110, "x": 1}
+    assert spends(make_report(path, by="tag:a.b")) == {None: 1101, "1": 10}
+    assert spends(make_report(path, by="tag:nowhere")) == {None: 1111}
+    for wrong in ("tag:", 'tag:a"b', "colour"):
+        with pytest.raises(LedgerError, match="cannot group by"):
+            make_report(path, by=wrong)

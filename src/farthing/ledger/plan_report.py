@@ -200,6 +200,9 @@ class _Tally:
             input=row.input,
             cache_read=row.cache_read,
             cache_write=row.cache_write,
+            cache_write_1h=row.cache_write_1h or 0,
+            input_audio=row.input_audio or 0,
+            input_image=row.input_image or 0,
             output=round(row.output_tokens / max(row.samples, 1)),
         )
         return self._price.rates_for(usage).cost(usage)
@@ -221,6 +224,9 @@ def _operations(connection: Connection, since: datetime | None) -> Iterator[list
             attempts.c.input,
             attempts.c.cache_read,
             attempts.c.cache_write,
+            attempts.c.cache_write_1h,
+            attempts.c.input_audio,
+            attempts.c.input_image,
             output_tokens.label("output_tokens"),
             input_tokens.label("input_tokens"),
             alone_pico.label("alone_pico"),

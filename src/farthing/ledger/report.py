@@ -24,7 +24,9 @@ from farthing.ledger.schema import (
 )
 from farthing.ledger.sqlite import open_to_read
 
-By = Literal["model", "plan", "key", "day"]
+By = Literal["model", "plan", "key", "day", "user", "team"]
+TAG = "tag:"
+"""Before a tag's name: what to group spend by as well."""
 LEAVES = ("input", "cache_read", "cache_write", "output", "reasoning", *LEAVES_OF_VERSION_2)
 
 _MILLION = 10**6
@@ -75,14 +77,14 @@ class Report:
     """What a ledger says.
 
     Attributes:
-        groups: spend by model, plan, key or day.
+        groups: spend by model, plan, key or day, or by the value of a tag.
         total: spend of all attempts.
         outcomes: operations by how they ended; "unfinished" are in flight, or their process
             died.
         plans: for each plan, what it saved and whether its certificate holds.
     """
 
-    by: By
+    by: str
     since: datetime | None
     groups: tuple[Spend, ...]
     total: Spend
@@ -104,7 +106,7 @@ class Report:
 def make_report(
     path: str | Path,
     *,
-    by: By = "model",
+    by: By | str = "model",
     since: datetime | None = None,
     price: Callable[[str], Price | None] = lambda _: None,
     seed: int = 0,
@@ -112,7 +114,8 @@ def make_report(
     """Add up the ledger at `path`; a gateway may go on writing to it.
 
     Args:
-        by: what to group spend by; days are in UTC.
+        by: what to group spend by; days are in UTC. "user" and "team" are the tags of those
+            names, "tag:NAME" is any other.
         since: leave out operations that started before.
         price: a model's price by its name, for strongest models that were never called.
         seed: of the bootstrap.
@@ -120,14 +123,7 @@ def make_report(
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if by not in get_args(By):
-        raise LedgerError(f"cannot group by {by!r}; use one of {', '.join(get_args(By))}")
-    label = {
-        "model": attempts.c.model,
-        "plan": operations.c.plan,
-        "key": operations.c.key,
-        "day": func.substr(attempts.c.started_at, 1, 10),
-    }[by]
+    label = _label(by)
     engine = open_to_read(path)
     try:
         with engine.begin() as connection:
@@ -141,6 +137,24 @@ def make_report(
             )
     finally:
         engine.dispose()
+
+
+def _label(by: str) -> ColumnElement[Any]:
+    """What to group spend by; LedgerError if `by` is none of what there is."""
+    if by in ("user", "team"):
+        by = TAG + by
+    if by.startswith(TAG) and len(by) > len(TAG) and not {'"', "\\"} & set(by):
+        return func.json_extract(operations.c.tags, f'$."{by.removeprefix(TAG)}"')
+    labels: dict[str, ColumnElement[Any]] = {
+        "model": attempts.c.model,
+        "plan": operations.c.plan,
+        "key": operations.c.key,
+        "day": func.substr(attempts.c.started_at, 1, 10),
+    }
+    if by not in labels:
+        known = ", ".join(get_args(By))
+        raise LedgerError(f"cannot group by {by!r}; use one of {known}, or {TAG}NAME")
+    return labels[by]
 
 
 def _spend(

@@ -230,9 +230,7 @@ def attempt_values(row: AttemptRow) -> dict[str, Any]:
         "ttft_s": row.ttft_s,
         "temperature": row.temperature,
         "upstream_id": row.upstream_id,
-        **{
-            leaf: None if usage is None else getattr(usage, leaf, 0) for leaf in LEAVES_OF_VERSION_2
-        },
+        **{leaf: None if usage is None else getattr(usage, leaf) for leaf in LEAVES_OF_VERSION_2},
         "service_tier": row.service_tier,
     }
 
