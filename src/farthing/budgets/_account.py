@@ -1,0 +1,187 @@
+"""What counts against one limit: what is spent, and what is in flight."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from farthing.budgets.learned import AGES, CostClass
+from farthing.budgets.limits import Budget, RateLimit
+from farthing.budgets.reservations import Ask, BudgetState, Reason, Refusal
+from farthing.budgets.windows import Spent, Window
+from farthing.core.money import PICO_PER_USD, Cost
+from farthing.risk.sums import RATES, upper_sum
+
+SETTLING_S = 1  # when to try again where it would fit but for what is in flight
+CAUTION = 4  # the joint bound is at alpha / CAUTION: it is estimated, and looked at many times
+MINUTE = Window(rolling=timedelta(minutes=1))
+
+
+class Account:
+    """A budget with what counts against it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.window = Spent(budget.window)
+        self.topped = self.assumed = 0
+        self.held = self.bounds = self.open = self.unbounded = 0
+        self.settled = self.exceeded = 0
+        self._ages: dict[CostClass, NDArray[np.int64]] = {}
+
+    @property
+    def limit(self) -> int:
+        """In picodollars, top-ups included."""
+        return self.budget.limit.pico + self.topped
+
+    def hold(self, ask: Ask, kind: CostClass) -> int | None:
+        """What to reserve for one operation, in picodollars; None if nothing bounds it and a
+        bound is needed."""
+        bound = None if ask.bound is None else ask.bound.pico
+        if self.budget.mode == "worst-case":
+            return bound
+        quantile = math.ceil(kind.quantile(self.budget.alpha) * PICO_PER_USD)
+        return quantile if bound is None else min(quantile, bound)
+
+    def in_flight(self, new: CostClass | None = None, ask: Ask | None = None, hold: int = 0) -> int:
+        """What the operations in flight, and a new one, cost together at most, in picodollars:
+        with probability 1 - alpha, or for certain in worst-case mode."""
+        if self.budget.mode == "worst-case":
+            return self.held + hold
+        if not self.open and new is None:
+            return 0
+        alpha = self.budget.alpha
+        total = np.zeros(len(RATES))
+        single = hold / PICO_PER_USD
+        for kind, ages in self._ages.items():
+            total += ages @ kind.means
+            single += float(ages @ kind.quantiles(alpha))
+        if new is not None:
+            total += new.means[0]
+        most = math.ceil(min(single, upper_sum(total, alpha / CAUTION)) * PICO_PER_USD)
+        if self.unbounded or (ask is not None and ask.bound is None):
+            return most
+        new_bound = ask.bound.pico if ask is not None and ask.bound is not None else 0
+        return min(most, self.bounds + new_bound)
+
+    def refuses(self, ask: Ask, kind: CostClass, hold: int | None, now: datetime) -> Refusal | None:
+        """Why an operation does not fit; None if it does."""
+        spent = self.window.at(now)
+        if hold is None:
+            return self._refusal("unbounded", spent, spent + self.in_flight(), now, None)
+        needed = spent + self.in_flight(kind, ask, hold)
+        if needed <= self.limit:
+            return None
+        return self._refusal("budget", spent, needed, now, hold)
+
+    def _refusal(
+        self, reason: Reason, spent: int, needed: int, now: datetime, hold: int | None
+    ) -> Refusal:
+        resets_at = self.window.resets_at(now)
+        retry = None
+        if hold is not None and hold <= self.limit:
+            if spent + hold <= self.limit:
+                retry = SETTLING_S
+            elif resets_at is not None:
+                retry = max(1, math.ceil((resets_at - now).total_seconds()))
+        return Refusal(
+            reason,
+            self.budget.name,
+            self.budget.scope,
+            Cost(self.limit),
+            Cost(spent),
+            Cost(self.in_flight()),
+            Cost(needed),
+            resets_at,
+            retry,
+            self.budget.soft,
+        )
+
+    def begin(self, ask: Ask, kind: CostClass, hold: int, age: int) -> None:
+        """Hold an operation that was admitted."""
+        self.open += 1
+        self.held += hold
+        if ask.bound is None:
+            self.unbounded += 1
+        else:
+            self.bounds += ask.bound.pico
+        ages = self._ages.get(kind)
+        if ages is None:
+            ages = self._ages[kind] = np.zeros(len(AGES), np.int64)
+        ages[age] += 1
+
+    def grow_older(self, kind: CostClass, age: int) -> None:
+        """An operation leaves this class of age for the next."""
+        ages = self._ages[kind]
+        ages[age] -= 1
+        ages[age + 1] += 1
+
+    def end(self, ask: Ask, kind: CostClass, hold: int, age: int) -> None:
+        """Hold an operation no longer."""
+        self.open -= 1
+        self.held -= hold
+        if ask.bound is None:
+            self.unbounded -= 1
+        else:
+            self.bounds -= ask.bound.pico
+        ages = self._ages[kind]
+        ages[age] -= 1
+        if not ages.any():
+            del self._ages[kind]
+
+    def state(self, now: datetime) -> BudgetState:
+        """The budget as of now."""
+        return BudgetState(
+            self.budget.name,
+            Cost(self.limit),
+            Cost(self.window.at(now)),
+            Cost(self.assumed),
+            Cost(self.held),
+            Cost(self.in_flight()),
+            self.open,
+            self.settled,
+            self.exceeded,
+            self.budget.alpha,
+            self.window.resets_at(now),
+        )
+
+
+class RateAccount:
+    """A rate limit with what counts against it."""
+
+    def __init__(self, rate: RateLimit) -> None:
+        self.rate = rate
+        self.window = Spent(MINUTE)
+        self.held = 0
+
+    def refuses(self, ask: Ask, now: datetime) -> Refusal | None:
+        """Why an operation does not fit; None if it does."""
+        rate, spent = self.rate, self.window.at(now)
+        new = 1 if rate.requests is not None else ask.tokens
+        needed = spent + self.held + new
+        if needed <= rate.most:
+            return None
+        resets_at = self.window.resets_at(now)
+        retry = None
+        if new <= rate.most:
+            retry = SETTLING_S
+            if spent + new > rate.most and resets_at is not None:
+                retry = max(1, math.ceil((resets_at - now).total_seconds()))
+        return Refusal(
+            "rate", rate.name, rate.scope, rate.most, spent, self.held, needed, resets_at, retry
+        )
+
+    def begin(self, ask: Ask, now: datetime) -> None:
+        """Count an operation that was admitted."""
+        if self.rate.requests is not None:
+            self.window.add(1, now)
+        else:
+            self.held += ask.tokens
+
+    def end(self, ask: Ask, tokens: int, now: datetime) -> None:
+        """Count what an operation used."""
+        if self.rate.tokens is not None:
+            self.held -= ask.tokens
+            self.window.add(tokens, now)
