@@ -11,7 +11,7 @@ from farthing.core.protocols import Operation as OperationProtocol
 from farthing.core.request import Request
 from farthing.core.response import Response, Sample
 from farthing.core.usage import Usage
-from farthing.cost import PriceBook, SampleShare
+from farthing.cost import Price, PriceBook, SampleShare
 from farthing.ledger import Ledger, MemoryLedger
 
 ASK = Request.ask("2+2?", temperature=0.5)
@@ -210,3 +210,25 @@ async def test_it_keeps_the_contract_and_the_file(tmp_path):
         op: OperationProtocol = operation(Fake(), ledger, tags={"a": "b"})
         await op.call("m", ASK, node="n")
         await op.finish("ok")
+
+
+async def test_the_tier_and_the_time_decide_the_price():
+    flex = Price(Rates(1, 2), "flex price", None, service_tier="flex")
+    book = PriceBook({"m": [Price(Rates(3, 5), "plain", None), flex]})
+    ledger = MemoryLedger()
+    model = Fake(answered(service_tier="flex"), rates=None, price_source=None)
+    op = Operation({"m": model}, prices=book, ledger=ledger)
+    assert (await op.call("m", ASK, node="n")).cost == Cost(100 * 1 + 10 * 2)
+    (row,) = ledger.attempts
+    assert (row.service_tier, row.price_source) == ("flex", "flex price")
+
+
+async def test_usage_that_is_not_told_is_estimated_and_marked():
+    ledger = MemoryLedger()
+    untold = answered("so 4", usage=None, usage_basis="unknown")
+    op = operation(Fake(untold), ledger)
+    response = await op.call("m", ASK, node="n")
+    (row,) = ledger.attempts
+    assert row.usage_basis == "estimated"
+    assert response.cost == row.cost == Rates(3, 5).cost(row.usage)
+    assert row.usage.input == len("2+2?") // 4

@@ -93,7 +93,7 @@ async def test_samples_are_told_apart_by_their_index(start, ledger):
     assert len([chunk async for chunk in op.stream("m", ASK, node="n")]) == 4
     (row,) = ledger.attempts
     assert [(s.text, s.finish_reason) for s in row.samples] == [("aa", None), ("b", "length")]
-    assert (row.usage, row.usage_basis, row.cost) == (None, "unknown", None)
+    assert (row.usage, row.usage_basis) == (Usage(input=1, output=2), "estimated")
 
 
 @pytest.mark.parametrize("how", ["break", "cancel"])

@@ -189,13 +189,13 @@ async def test_a_plan_shows_signs_of_life(start: Any) -> None:
     assert headers["x-farthing-plan"] == "lone"
 
 
-async def test_cost_that_is_not_known_is_null(gateway: Any) -> None:
+async def test_usage_that_is_not_told_is_estimated(gateway: Any) -> None:
     gateway.upstream.usage = False
     _, headers, body = await gateway.chat(model="strict")
     told = json.loads(body)["farthing"]
-    assert (told["cost_usd"], told["cost_basis"]) == (None, "unknown")
-    assert told["known_cost_usd"] == "0.00003"
-    assert "x-farthing-cost-usd" not in headers
+    assert told["cost_basis"] == "estimated"
+    assert float(told["cost_usd"]) > 0.00003
+    assert headers["x-farthing-cost-usd"] == told["cost_usd"]
     assert headers["x-farthing-attempts"] == "2"
 
 

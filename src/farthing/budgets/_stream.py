@@ -25,6 +25,7 @@ class StreamReader:
         self._ends: dict[int, Chunk] = {}
         self._usage: Usage | None = None
         self._basis: Basis = "unknown"
+        self._tier: str | None = None
         self._ttft: float | None = None
 
     async def read(self, upstream: AsyncIterator[Chunk]) -> None:
@@ -75,6 +76,7 @@ class StreamReader:
             usage=self._usage,
             usage_basis=self._basis,
             ttft_s=self._ttft,
+            service_tier=self._tier,
         )
 
     def _add(self, chunk: Chunk) -> None:
@@ -86,6 +88,8 @@ class StreamReader:
             self._ends[chunk.index] = chunk
         if chunk.usage is not None:
             self._usage, self._basis = chunk.usage, chunk.usage_basis
+        if chunk.service_tier is not None:
+            self._tier = chunk.service_tier
 
     def _sample(self, index: int) -> Sample:
         end = self._ends.get(index, Chunk())

@@ -8,6 +8,7 @@ from time import perf_counter
 
 from farthing.core.money import Cost
 from farthing.core.protocols import ModelCard
+from farthing.core.request import Request
 from farthing.core.response import Response
 from farthing.cost.prices import Price
 from farthing.cost.shares import share
@@ -20,6 +21,7 @@ class Attempt:
 
     Attributes:
         number: 0, 1, ... in the order in which the attempts began.
+        request: what was asked.
         response: priced and read; None if the call returned nothing.
         cost: None if unknown.
         started: on the clock of `time.perf_counter`.
@@ -31,7 +33,7 @@ class Attempt:
     model: str
     started: float
     started_at: datetime | None
-    temperature: float | None
+    request: Request
     status: Status = "ok"
     response: Response | None = None
     cost: Cost | None = None
@@ -53,7 +55,7 @@ class Attempt:
             price_source=self._price_source(card, price),
             price_date=price.date if price else None,
             latency_s=perf_counter() - self.started,
-            temperature=self.temperature,
+            temperature=self.request.temperature,
         )
         if response is None:
             return row
@@ -66,6 +68,7 @@ class Attempt:
             samples=response.samples,
             shares=share(response, price),
             upstream_id=response.upstream_id,
+            service_tier=response.service_tier,
         )
 
     def _price_source(self, card: ModelCard, price: Price | None) -> str | None:

@@ -18,6 +18,7 @@ from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
 from farthing.cost.prices import Price, PriceBook
+from farthing.cost.usage import estimate_usage
 from farthing.ledger.rows import OperationRow, OutcomeRow, Status, new_id
 from farthing.ledger.store import Store
 
@@ -202,7 +203,7 @@ class Operation:
             model=model,
             started=perf_counter(),
             started_at=None if self.ledger is None else datetime.now(UTC),
-            temperature=request.temperature,
+            request=request,
         )
         self.attempts.append(attempt)
         return attempt
@@ -239,21 +240,35 @@ class Operation:
         attempt.status = "cancelled" if cancelled else "failed"
         attempt.error = None if cancelled else f"{type(error).__name__}: {error}"
         if partial is not None and (partial.usage is not None or partial.text):
-            self._book(attempt, model, partial)
+            self._book(attempt, model, partial, complete=False)
             return
         unreached = isinstance(error, UpstreamError) and error.kind == "unreachable"
         if unreached or isinstance(error, RequestError):
             attempt.cost = Cost(0)
         self._settle(attempt, None)
 
-    def _book(self, attempt: Attempt, model: Model, response: Response) -> Response:
+    def _book(
+        self, attempt: Attempt, model: Model, response: Response, *, complete: bool = True
+    ) -> Response:
+        """Price and book an answer; usage that a complete one does not tell is estimated."""
         price = None
         changes: dict[str, object] = {}
-        if response.cost is None and response.usage is not None:
-            cost, price = self.prices.cost(model.card, response.usage)
-            changes["cost"] = cost
-        if response.latency_s is None:
-            changes["latency_s"] = perf_counter() - attempt.started
+        seconds = response.latency_s
+        if seconds is None:
+            seconds = changes["latency_s"] = perf_counter() - attempt.started
+        if response.cost is None:
+            usage = response.usage
+            if usage is None and complete:
+                texts = [sample.text for sample in response.samples]
+                usage, basis = estimate_usage(attempt.request, texts)
+                changes |= {"usage": usage, "usage_basis": basis}
+            changes["cost"], price = self.prices.cost(
+                model.card,
+                usage,
+                attempt.started_at,
+                service_tier=response.service_tier,
+                seconds=seconds,
+            )
         if self.reader is not None and not all(sample.read for sample in response.samples):
             changes["samples"] = tuple(self._read_answer(sample) for sample in response.samples)
         if changes:

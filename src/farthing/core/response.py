@@ -59,6 +59,7 @@ class Response:
         ttft_s: seconds from call to first token; None if unknown.
         raw: the upstream's own bytes, where they may be passed on as they are.
         upstream_id: the upstream's identifier of the call, if it gave one.
+        service_tier: what the upstream says it was served at; None for the standard tier.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Response:
     ttft_s: float | None = None
     raw: bytes | None = None
     upstream_id: str | None = None
+    service_tier: str | None = None
 
     @property
     def text(self) -> str:
@@ -89,6 +91,7 @@ class Chunk:
             they may be passed on as they are.
         mean_logprob, min_logprob: set with finish_reason, where known.
         tokens: as `Sample.tokens`, of the tokens in this chunk.
+        service_tier: as `Response.service_tier`, with the usage.
     """
 
     text: str = ""
@@ -101,3 +104,4 @@ class Chunk:
     min_logprob: float | None = None
     output_tokens: int | None = None
     tokens: tuple[TokenLogprob, ...] | None = None
+    service_tier: str | None = None

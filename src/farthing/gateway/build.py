@@ -56,7 +56,7 @@ def open_service(config: Config) -> Service:
         ledger = Ledger.open(path, texts=config.gateway.store_prompts)
     except LedgerError as error:
         raise config.error(str(error), "ledger", "path") from error
-    keys = KeyRing(path) if getattr(config.gateway, "keys", False) else None
+    keys = KeyRing(path) if config.gateway.keys else None
     return Service(config.gateway, models, plans, ledger, prices=prices, token=token, keys=keys)
 
 

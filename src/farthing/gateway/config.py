@@ -37,7 +37,8 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         host: address to listen on.
         port: 0 takes any free one.
         token_env: environment variable with the token that clients must send.
-        allow_open: whether other machines may come in without a token.
+        keys: whether clients must send a key made by `farthing keys create`.
+        allow_open: whether other machines may come in without a token or key.
         answer: how final answers are read from texts for the ledger.
         max_body_mb: largest request, in megabytes of 1,048,576 bytes.
         request_timeout_s: seconds for a request in all.
@@ -49,6 +50,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     host: Name = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080
     token_env: Name | None = None
+    keys: bool = False
     allow_open: bool = False
     answer: Name = "text"
     max_body_mb: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 20
@@ -247,10 +249,11 @@ def _build(
         plan_files=(),
         lines=lines,
     )
-    if not (gateway.token_env or gateway.allow_open or _is_loopback(gateway.host)):
+    asks = gateway.token_env or gateway.keys
+    if not (asks or gateway.allow_open or _is_loopback(gateway.host)):
         raise config.error(
             f"{gateway.host} can be reached from other machines, and nothing asks them for a "
-            "token: set token_env, or allow_open = true if that is meant",
+            "token or key: set token_env or keys, or allow_open = true if that is meant",
             "gateway",
             "host",
         )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from farthing.core.response import Chunk
+from farthing.cost import UsageReader
 from farthing.models._chat import Logprobs, content_text
 from farthing.models._sse import Event
 
@@ -29,6 +30,9 @@ class _ChunkEvent(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
+    model: Any = None
+    timings: Any = None
+    service_tier: Any = None
 
 
 _decode = msgspec.json.Decoder(_ChunkEvent).decode
@@ -50,14 +54,14 @@ class ChunkReader:
     """Reads the events of one streamed answer.
 
     Attributes:
-        usage: the upstream's last usage object, as sent; None before.
+        usage: reads what the upstream tells about usage and service tier.
         done: whether `[DONE]` came.
         tail: its bytes.
     """
 
     def __init__(self, *, show_usage: bool) -> None:
         """`show_usage` is whether the client may see an event that holds nothing but usage."""
-        self.usage: dict[str, Any] | None = None
+        self.usage = UsageReader()
         self.done = False
         self.tail = b""
         self._show_usage = show_usage
@@ -115,8 +119,15 @@ class ChunkReader:
             raise ValueError(f"an event is no chunk: {error}") from error
         if event.error:
             raise StreamedError(event.error)
-        if isinstance(event.usage, dict):
-            self.usage = event.usage
+        if event.usage is not None or event.timings is not None or event.service_tier is not None:
+            self.usage.add(
+                {
+                    "usage": event.usage,
+                    "timings": event.timings,
+                    "service_tier": event.service_tier,
+                    "model": event.model,
+                }
+            )
         return event
 
     def _note(self, choice: _Choice, index: int, texts: list[str]) -> None:

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -20,7 +20,7 @@ from farthing.core.protocols import ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Basis, Chunk, Response
 from farthing.core.usage import Usage
-from farthing.cost import read_usage
+from farthing.cost import read_service_tier, read_usage
 from farthing.models._chat import decode, plain_body, read_samples, stream_body
 from farthing.models._chunks import ChunkReader, StreamedError
 from farthing.models._sse import Event, EventParser
@@ -136,7 +136,7 @@ class HttpModel:
                 raise ValueError("it is not a JSON object")
             if answer.get("error"):
                 raise self._refused(500, body)
-            usage, basis = self._usage(answer.get("usage"))
+            usage, basis = self._usage(lambda: read_usage({"usage": None, **answer}))
             samples = read_samples(answer, usage)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise self._malformed(error) from error
@@ -149,6 +149,7 @@ class HttpModel:
             latency_s=latency_s,
             raw=body,
             upstream_id=upstream_id if isinstance(upstream_id, str) else None,
+            service_tier=read_service_tier(answer),
         )
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
@@ -188,8 +189,13 @@ class HttpModel:
                 model=self.card.name,
                 kind="cut",
             )
-        usage, basis = self._usage(reader.usage)
-        yield Chunk(usage=usage, usage_basis=basis, raw=reader.tail)
+        usage, basis = self._usage(reader.usage.read)
+        yield Chunk(
+            usage=usage,
+            usage_basis=basis,
+            raw=reader.tail,
+            service_tier=reader.usage.service_tier,
+        )
 
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -229,10 +235,10 @@ class HttpModel:
                 body=self._shown({"error": sent.error}),
             ) from sent
 
-    def _usage(self, counters: Any) -> tuple[Usage | None, Basis]:
+    def _usage(self, read: Callable[[], tuple[Usage | None, Basis]]) -> tuple[Usage | None, Basis]:
         """Usage as told; counters that contradict each other leave it unknown."""
         try:
-            return read_usage({"usage": counters})
+            return read()
         except UsageError as error:
             logger.warning("model %r: usage is unknown: %s", self.card.name, error)
             return None, "unknown"
