@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,19 +22,16 @@ _NONE = "–"
 RARE = ("cached", "reasoning")
 
 
-class By(StrEnum):
-    """What to group spend by."""
-
-    model = "model"
-    plan = "plan"
-    key = "key"
-    day = "day"
-
-
 @app.command("report")
 def report(
     db: Annotated[Path, typer.Option(help="The ledger.")] = Path("farthing.db"),
-    by: Annotated[By, typer.Option(help="What to group spend by; days are in UTC.")] = By.model,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="model|plan|key|user|team|day|tag:NAME",
+            help="What to group spend by; days are in UTC.",
+        ),
+    ] = "model",
     since: Annotated[
         datetime | None,
         typer.Option(parser=moment, metavar="TIME", help="Started then or later (ISO, UTC)."),
@@ -45,7 +41,7 @@ def report(
     """Report spend, what plans saved against their strongest model, and violations."""
     from farthing.ledger.report import make_report
 
-    made = make_report(db, by=by.value, since=since, price=_published)
+    made = make_report(db, by=by, since=since, price=_published)
     if as_json:
         print_json(made.as_json())
         return
