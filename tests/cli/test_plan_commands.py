@@ -115,6 +115,12 @@ def test_unknown_signal_names_the_columns(place):
     assert "no column 'confidence'; it has" in made.stderr
 
 
+def test_version_is_the_packages(place):
+    from farthing import __version__
+
+    assert farthing(place, "--version").stdout == f"farthing {__version__}\n"
+
+
 def test_plan_of_another_recording(place):
     assert plan(place, "--out", "p.toml").returncode == 0
     replayed = farthing(place, "replay", "one.parquet", "--plan", "p.toml")

@@ -128,3 +128,17 @@ def test_where_it_cannot_write(ledger, tmp_path):
     with pytest.raises(LedgerError, match="cannot write"):
         export(ledger, tmp_path / "nowhere" / "r.parquet")
     assert list(tmp_path.iterdir()) == [ledger]
+
+
+@pytest.mark.parametrize(("second", "said"), [(0.7, b"0.7"), (0.2, None), (None, None)])
+async def test_a_temperature_common_to_all_is_said(tmp_path, second, said):
+    async with Ledger.open(tmp_path / "l.db") as ledger:
+        await book(
+            ledger,
+            operation(1, question="a"),
+            attempt(1, temperature=0.7),
+            attempt(1, 1, model="large", temperature=second),
+            outcome(1),
+        )
+    export(tmp_path / "l.db", tmp_path / "r.parquet")
+    assert pq.read_schema(tmp_path / "r.parquet").metadata.get(b"farthing.temperature") == said

@@ -101,6 +101,18 @@ def printed(renderable) -> str:
     return " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
 
 
+def test_questions_left_out_are_told_with_the_danger():
+    table = recordings.table(120)
+    kept = [not (r["question"] < "q0020" and r["model"] == "m2") for r in table.to_pylist()]
+    recording = recordings.from_table(table.filter(kept))
+    plan = make_plan(recording, MODELS, Promise(Cost.from_usd("0.0015"), 0.3))
+    assert plan.source["left_out"] == 20
+    assert "20 questions lack one of the models and were left out" in printed(explain(plan))
+    data = as_json(replay_plan(plan, recording))
+    assert (data["questions"], data["left_out"]) == (100, 20)
+    assert "the promise fails" in printed(summarise(data))
+
+
 def test_explanation_names_tree_certificate_and_baselines():
     plan, recording = made()
     text = printed(explain(plan))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from farthing.budgets.operation import Operation
-from farthing.core.errors import PlanError
+from farthing.core.errors import PlanError, UpstreamError
 from farthing.core.money import Cost
 from farthing.core.protocols import ModelCard
 from farthing.core.request import Request
@@ -120,6 +120,17 @@ async def test_null_answers_are_accepted_only_by_the_last():
     small, large = Scripted("s", None, None, None), Scripted("l", None)
     response, _ = await answer(cascade(Stage("s", 3, 0.3), Stage("l")), small, large)
     assert (response.model, response.samples[0].answer) == ("l", None)
+
+
+async def test_a_failing_sample_fails_as_itself():
+    class Down(Scripted):
+        async def complete(self, request: Request) -> Response:
+            raise UpstreamError("down", model="s", kind="unreachable")
+
+    operation = Operation({"s": Down("s"), "l": Scripted("l", "b")}, prices=PriceBook())
+    with pytest.raises(UpstreamError, match="down"):
+        await cascade(Stage("s", 5, 0.8), Stage("l")).answer(Request.ask("?"), operation)
+    assert [attempt.status for attempt in operation.attempts] == ["failed"] * 2
 
 
 def test_parameters_round_trip():

@@ -22,6 +22,16 @@ def test_columns_are_resampled_together():
     assert means[:, 1] - means[:, 0] == pytest.approx(np.ones(100))
 
 
+def test_many_rows_are_grouped_to_the_same_end():
+    rng = np.random.default_rng(1)
+    values = rng.exponential(size=30_001)
+    spread = resampled_means(values[:, None], 2000, 0)[:, 0]
+    assert spread.mean() == pytest.approx(values.mean(), abs=3 * values.std() / 30_001**0.5)
+    assert spread.std() == pytest.approx(values.std() / 30_001**0.5, rel=0.08)
+    constant = resampled_means(np.ones((30_001, 1)), 50, 0)
+    assert constant == pytest.approx(np.ones((50, 1)))
+
+
 def test_without_values_nothing_is_known():
     assert np.isnan(mean_interval([])).all()
 

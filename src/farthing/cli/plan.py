@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,18 +38,18 @@ def plan(
         ),
     ] = "agreement",
     sampling: Annotated[
-        Optional[Literal["calls", "n"]],  # noqa: UP045
+        Literal["calls", "n"] | None,
         typer.Option(
             help="calls: a call a sample. n: one call, prompt billed once. "
             "Default: as the recording says, else calls."
         ),
     ] = None,
     temperature: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Sent when served. Default: as the recording says, else the client's."),
     ] = None,
     answer: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             help="How served answers are read: text, last-line, last-number, choice, regex:... "
             "Default: as the recording says, else text."
@@ -57,7 +57,7 @@ def plan(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw of samples and the split.")] = 0,
     name: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="By which clients call the plan. Default: the file's name."),
     ] = None,
     out_path: Annotated[Path, typer.Option("--out", help="Where the plan goes.")] = Path(

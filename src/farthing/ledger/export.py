@@ -116,14 +116,18 @@ def _write(
     total, estimated = connection.execute(_counts(window)).one()
     left_out = connection.execute(_left_out(window)).scalar_one()
     exported = Exported(total, left_out, estimated)
-    readers = connection.execute(_readers(window)).scalars().all()
     metadata = {
         "source": "a ledger of Farthing",
         "licence": "the owner's",
         "notes": _notes(exported),
     }
-    if len(readers) == 1 and readers[0] is not None:
-        metadata["farthing.answer"] = readers[0]
+    for key, column in (
+        ("farthing.answer", operations.c.answer_reader),
+        ("farthing.temperature", attempts.c.temperature),
+    ):
+        values = connection.execute(_answered(window, column).distinct()).scalars().all()
+        if len(values) == 1 and values[0] is not None:
+            metadata[key] = str(values[0])
     sink: _Sink = _Parquet(part, metadata) if suffix == ".parquet" else _JsonLines(part)
     rows, done = _rows(connection, window, task), 0
     with closing(sink):
@@ -224,10 +228,6 @@ def _answered(window: list[ColumnElement[bool]], *columns: Any) -> Select[Any]:
 def _counts(window: list[ColumnElement[bool]]) -> Select[Any]:
     estimated = func.count().filter(samples.c.basis == "estimated")
     return _answered(window, func.count(), estimated)
-
-
-def _readers(window: list[ColumnElement[bool]]) -> Select[Any]:
-    return _answered(window, operations.c.answer_reader).distinct()
 
 
 def _left_out(window: list[ColumnElement[bool]]) -> Select[Any]:

@@ -14,6 +14,14 @@ from farthing.plan.file import Plan
 from farthing.policies.cascade import VOTING, Cascade, Stage
 
 Interval = tuple[float, float]
+BILLED = {
+    "calls": "a call for each sample",
+    "n": "one call for all samples of a model, prompt billed once",
+}
+LEFT_OUT = (
+    "lack one of the models and were left out. Where that depends on the answers, as in the "
+    "traffic of another plan, what is left is not like the requests to come, and the promise fails."
+)
 
 
 def explain(plan: Plan) -> RenderableType:
@@ -37,6 +45,9 @@ def explain(plan: Plan) -> RenderableType:
         parts.append(
             Text(f"  from {plan.source.get('recording')}, {str(plan.source.get('digest'))[:19]}...")
         )
+    left_out = plan.source.get("left_out")
+    if left_out:
+        parts.append(Text(f"  {left_out} questions {LEFT_OUT}", style="yellow"))
     if plan.expected:
         parts += [Text(), _expected(plan)]
     return Group(*parts)
@@ -59,12 +70,7 @@ def _tree(plan: Plan) -> Tree:
 
 
 def _how(cascade: Cascade) -> str:
-    billed = (
-        "a call for each sample"
-        if cascade.sampling == "calls"
-        else "one call for all samples of a model, prompt billed once"
-    )
-    return f"cascade by {cascade.signal}, {billed}"
+    return f"cascade by {cascade.signal}, {BILLED[cascade.sampling]}"
 
 
 def _stage(stage: Stage, signal: str) -> str:
@@ -137,7 +143,8 @@ def summarise(summary: dict[str, Any]) -> RenderableType:
         )
     )
     shares = ", ".join(f"{model} {_share(share)}" for model, share in summary["shares"].items())
-    lines.append(Text(f"Answered by: {shares}. Attempts: {summary['attempts']} (counted)."))
+    calls = f"{summary['attempts']} attempts (counted), {BILLED[summary['sampling']]}"
+    lines.append(Text(f"Answered by: {shares}. {calls}."))
     lines.append(Text(_saving(summary["saving_against_strongest"])))
     if summary["same_recording"]:
         lines.append(
@@ -147,7 +154,7 @@ def summarise(summary: dict[str, Any]) -> RenderableType:
             )
         )
     if summary["left_out"]:
-        lines.append(Text(f"{summary['left_out']} questions lack a model and were left out."))
+        lines.append(Text(f"{summary['left_out']} questions {LEFT_OUT}", style="yellow"))
     return Group(*lines)
 
 

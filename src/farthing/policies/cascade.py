@@ -147,8 +147,11 @@ class Cascade:
         ]
         if count == 1:
             return (await operation.call(model, requests[0], node=node)).samples
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(operation.call(model, r, node=node)) for r in requests]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(operation.call(model, r, node=node)) for r in requests]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         return [task.result().samples[0] for task in tasks]
 
     async def _value(
