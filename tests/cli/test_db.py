@@ -21,7 +21,7 @@ async def folder(tmp_path):
     connection = sqlite3.connect(tmp_path / "farthing.db")
     for column in ("cache_write_1h", "input_audio", "output_audio", "input_image", "service_tier"):
         connection.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
-    for table in ("key_events", "key_secrets", "keys", "alembic_version"):
+    for table in ("budgets", "key_events", "key_secrets", "keys", "alembic_version"):
         connection.execute(f"DROP TABLE {table}")
     connection.execute("UPDATE meta SET value = '1'")
     connection.commit()
@@ -35,17 +35,17 @@ def test_status_and_upgrade(folder):
     assert "farthing.db has schema 1" in told.stdout
     assert "run `farthing db upgrade`" in told.stdout
     status = json.loads(farthing("db", "status", "--json", cwd=folder).stdout)
-    assert status == {"path": "farthing.db", "schema": 1, "newest": 3, "state": "old"}
+    assert status == {"path": "farthing.db", "schema": 1, "newest": 4, "state": "old"}
     refused = farthing("report", cwd=folder)
     assert refused.returncode == 1
     assert "farthing db upgrade --db farthing.db" in refused.stderr
     done = farthing("db", "upgrade", "--backup", "before.db", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (
-        done.stdout == "farthing.db upgraded from schema 1 to 3; as it was, it is in before.db.\n"
+        done.stdout == "farthing.db upgraded from schema 1 to 4; as it was, it is in before.db.\n"
     )
     again = farthing("db", "upgrade", cwd=folder)
-    assert again.stdout == "farthing.db has schema 3: nothing to do.\n"
+    assert again.stdout == "farthing.db has schema 4: nothing to do.\n"
     assert farthing("report", cwd=folder).returncode == 0
     before = json.loads(farthing("db", "status", "--db", "before.db", "--json", cwd=folder).stdout)
     assert before["schema"] == 1

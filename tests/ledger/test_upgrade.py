@@ -135,7 +135,7 @@ async def test_an_upgraded_file_is_like_a_new_one(old, tmp_path):
     await Ledger.open(new).close()
     assert upgrade(old) == (1, schema.SCHEMA_VERSION)
     assert shape(old) == shape(new)
-    assert versions(old) == versions(new) == ([("0003",)], [("3",)])
+    assert versions(old) == versions(new) == ([("0004",)], [("4",)])
 
 
 def test_the_first_migration_makes_what_files_of_version_1_have(old, tmp_path):
@@ -200,8 +200,8 @@ def test_two_upgrades_at_once(old):
     arguments = [sys.executable, "-c", program, str(old)]
     both = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     told = sorted(process.communicate(timeout=60)[0].strip() for process in both)
-    assert told == ["(1, 3)", "(3, 3)"]
-    assert versions(old) == ([("0003",)], [("3",)])
+    assert told == ["(1, 4)", "(4, 4)"]
+    assert versions(old) == ([("0004",)], [("4",)])
 
 
 def test_while_another_process_writes_it_is_refused_and_nothing_changes(old):
@@ -222,7 +222,7 @@ def test_a_writer_that_is_done_soon_is_waited_for(old):
     other.execute("BEGIN IMMEDIATE")
     timer = threading.Timer(0.2, other.rollback)
     timer.start()
-    assert upgrade(old) == (1, 3)
+    assert upgrade(old) == (1, 4)
     timer.join()
     other.close()
 
@@ -244,7 +244,7 @@ def test_the_backup_is_the_ledger_as_it_was(old, tmp_path):
     upgrade(old, backup=copy)
     assert schema_state(copy).version == 1
     assert contents(copy) == rows
-    assert upgrade(copy) == (1, 3)
+    assert upgrade(copy) == (1, 4)
 
 
 def test_a_backup_overwrites_nothing(old, tmp_path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import Any, TypeVar
 
 from farthing.budgets._stream import StreamReader
 from farthing.budgets.attempt import Attempt
@@ -22,6 +23,7 @@ from farthing.cost.usage import estimate_usage
 from farthing.ledger.rows import OperationRow, OutcomeRow, Status, new_id
 from farthing.ledger.store import Store
 
+T = TypeVar("T")
 Reader = Callable[[str], str | None]
 
 
@@ -44,6 +46,7 @@ class Operation:
         stream: whether the client wants the answer piece by piece.
         budget, alpha: what the plan's certificate says about this operation.
         drains: holds the calls that go on when the caller has left.
+        id: made by `new_id`; None for a new one.
     """
 
     def __init__(
@@ -66,14 +69,16 @@ class Operation:
         budget: Cost | None = None,
         alpha: float | None = None,
         drains: Drains = drains,
+        id: str | None = None,
     ) -> None:
-        self.id = new_id()
+        self.id = id or new_id()
         self.models, self.prices, self.ledger, self.reader = models, prices, ledger, reader
         self.cap, self.budget, self.alpha = cap, budget, alpha
         self.attempts: list[Attempt] = []
         self.spent = Cost(0)
         self.unknown_attempts = 0
         self._drains = drains
+        self._running: set[asyncio.Task[Any]] = set()
         if ledger is not None:
             ledger.begin(
                 OperationRow(
@@ -127,7 +132,7 @@ class Operation:
         attempt = self._attempt(model, request, node)
         if self.ledger is None:
             return await self._complete(chosen, request, attempt)
-        work = self._drains.spawn(self._complete(chosen, request, attempt))
+        work = self._spawn(self._complete(chosen, request, attempt))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -146,7 +151,7 @@ class Operation:
         chosen = self._model(model)
         attempt = self._attempt(model, request, node)
         reader = StreamReader(model, attempt.started)
-        task = self._drains.spawn(self._read(chosen, request, attempt, reader))
+        task = self._spawn(self._read(chosen, request, attempt, reader))
         try:
             async for chunk in reader.chunks():
                 yield chunk
@@ -183,6 +188,22 @@ class Operation:
                 error=error,
             )
         )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a call runs, be it in the background."""
+        return bool(self._running)
+
+    async def idle(self) -> None:
+        """Return when no call runs any more, not even in the background: all are booked."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = self._drains.spawn(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
 
     def _model(self, name: str) -> Model:
         try:

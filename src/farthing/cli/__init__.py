@@ -17,6 +17,7 @@ COMMANDS = (
     "prices",
     "demo",
     "keys",
+    "budgets",
     "db",
 )
 

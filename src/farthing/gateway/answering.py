@@ -12,6 +12,7 @@ from aiohttp import web
 from farthing.budgets import Operation
 from farthing.core.errors import FarthingError
 from farthing.core.response import Response
+from farthing.gateway.budgeting import admit
 from farthing.gateway.errors import cause, error_body, error_response, log_error
 from farthing.gateway.metadata import farthing_headers, farthing_json
 from farthing.gateway.service import ServedPlan, Service
@@ -38,25 +39,53 @@ async def answer(
     When the client goes away, or `request_timeout_s` is over, calls under way are read to
     their end in the background and booked.
     """
-    operation = service.operation(call, tags)
+    labels = service.labels(tags)
+    admitted = await admit(service, call, labels, await http.read())
+    if admitted is None:
+        return await _answer(http, service, call, service.operation(call, labels), {})
+    reservation = admitted.reservation
+    try:
+        operation = service.operation(call, labels, id=reservation.id, cap=reservation.cap)
+    except BaseException:
+        admitted.admission.cancel(reservation)
+        raise
+    try:
+        return await _answer(http, service, call, operation, admitted.headers)
+    finally:
+        admitted.settle(operation)
+
+
+async def _answer(
+    http: web.Request,
+    service: Service,
+    call: ChatCall,
+    operation: Operation,
+    headers: Mapping[str, str],
+) -> web.StreamResponse:
+    """Answer `call` by `operation`; `headers` are sent with the answer."""
     plan = service.plans.get(call.model)
     try:
         if call.stream:
-            client = _Stream(http, service.config.request_timeout_s)
+            client = _Stream(http, service.config.request_timeout_s, headers)
             if plan is None:
                 return await _stream_model(client, call, operation)
             return await _stream_plan(client, service.config.keepalive_s, call, operation, plan)
         async with asyncio.timeout(service.config.request_timeout_s):
             if plan is None:
-                return await _answer_model(call, operation)
-            return await _answer_plan(call, operation, plan)
+                whole = await _answer_model(call, operation)
+            else:
+                whole = await _answer_plan(call, operation, plan)
+        whole.headers.update(headers)
+        return whole
     except (asyncio.CancelledError, ConnectionError):
         service.drains.spawn(_book_failure(operation, "cancelled", None))
         raise
     except Exception as error:
         reason = cause(error)
         await _book_failure(operation, "failed", _told(reason))
-        return error_response(reason, operation.id)
+        failed = error_response(reason, operation.id)
+        failed.headers.update(headers)
+        return failed
 
 
 def _told(error: BaseException) -> str:
@@ -163,8 +192,9 @@ class _Stream:
         headers: sent with the first bytes.
     """
 
-    def __init__(self, http: web.Request, timeout_s: float) -> None:
+    def __init__(self, http: web.Request, timeout_s: float, always: Mapping[str, str]) -> None:
         self.headers: dict[str, str] = {}
+        self._always = always
         self._http, self._timeout_s = http, timeout_s
         self._response: web.StreamResponse | None = None
 
@@ -184,7 +214,9 @@ class _Stream:
 
     async def _open(self) -> web.StreamResponse:
         if self._response is None:
-            self._response = web.StreamResponse(headers=_EVENT_STREAM | self.headers)
+            self._response = web.StreamResponse(
+                headers=_EVENT_STREAM | self.headers | dict(self._always)
+            )
             await self._response.prepare(self._http)
         return self._response
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from farthing.budgets.kept import BudgetBook
 from farthing.core.errors import ConfigError, DataError, LedgerError, MoneyError, PlanError
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Model, ModelCard
@@ -57,7 +58,16 @@ def open_service(config: Config) -> Service:
     except LedgerError as error:
         raise config.error(str(error), "ledger", "path") from error
     keys = KeyRing(path) if config.gateway.keys else None
-    return Service(config.gateway, models, plans, ledger, prices=prices, token=token, keys=keys)
+    return Service(
+        config.gateway,
+        models,
+        plans,
+        ledger,
+        prices=prices,
+        token=token,
+        keys=keys,
+        budgets=BudgetBook(path),
+    )
 
 
 def build_models(config: Config) -> dict[str, Model]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
+from farthing.budgets.reservations import Refusal
 from farthing.core.errors import (
     BudgetError,
     FarthingError,
@@ -21,12 +22,41 @@ from farthing.core.errors import (
 logger = logging.getLogger("farthing.gateway")
 
 PASSED_ON = frozenset({400, 404, 409, 413, 422, 429})
+PATIENCE_S = 60
+"""A longer Retry-After is ignored by OpenAI's clients."""
 _UPSTREAM_STATUS = {"timeout": 504}
 _TYPES = {401: "authentication_error", 402: "budget_error", 429: "rate_limit_error"}
 
 
 class AccessError(RequestError):
     """A client that did not send the token."""
+
+
+class BudgetRefusedError(BudgetError):
+    """A request that does not fit a budget; nothing was called."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the refusal says, for programs."""
+        refusal = self.refusal
+        headers = {
+            "x-farthing-budget-name": refusal.name,
+            "x-farthing-budget-limit-usd": str(refusal.limit),
+            "x-farthing-budget-spent-usd": str(refusal.spent),
+            "x-farthing-budget-in-flight-usd": str(refusal.in_flight),
+        }
+        if refusal.resets_at is not None:
+            headers["x-farthing-budget-resets-at"] = refusal.resets_at.isoformat(timespec="seconds")
+        wait = refusal.retry_after_s
+        if wait is not None:
+            headers[hdrs.RETRY_AFTER] = str(wait)
+        if wait is None or wait > PATIENCE_S:
+            headers["x-should-retry"] = "false"  # OpenAI's clients would ask again at once
+        return headers
 
 
 def cause(error: BaseException) -> BaseException:
@@ -49,6 +79,8 @@ def status_of(error: BaseException) -> int:
             return 404
         case RequestError():
             return 400
+        case BudgetRefusedError():
+            return 429
         case BudgetError():
             return 402
         case LedgerError():
@@ -68,6 +100,8 @@ def error_body(error: BaseException) -> dict[str, Any]:
             return shape(str(error), "upstream_error", code=f"upstream_{error.kind}")
         case RequestError():
             return shape(str(error), _type(status), param=error.param, code=error.code)
+        case BudgetRefusedError():
+            return shape(str(error), "insufficient_quota", code="budget_exceeded")
         case TimeoutError():
             return shape("the request took longer than request_timeout_s", "server_error")
         case FarthingError():
@@ -93,6 +127,8 @@ def error_response(error: BaseException, operation: str | None = None) -> web.Re
     headers = {"x-farthing-operation": operation} if operation else {}
     if status == 401:
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if isinstance(error, BudgetRefusedError):
+        headers |= error.headers
     if isinstance(error, LedgerError):
         headers["x-should-retry"] = "false"  # OpenAI's clients would pay again
     return web.Response(
@@ -106,7 +142,7 @@ def error_response(error: BaseException, operation: str | None = None) -> web.Re
 def log_error(error: BaseException, operation: str | None = None) -> None:
     """Log an error without what was asked or answered."""
     where = f"operation {operation}: " if operation else ""
-    if isinstance(error, RequestError):
+    if isinstance(error, RequestError | BudgetRefusedError):
         return
     if isinstance(error, FarthingError):
         logger.warning("%s%s", where, error)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from farthing.budgets import Drains, Operation
+from farthing.budgets.kept import BudgetBook
 from farthing.core.money import Cost
 from farthing.core.protocols import Model, Policy
 from farthing.cost import PriceBook
@@ -54,6 +55,7 @@ class Service:
         ledger: where operations are booked.
         token: what clients may send to use everything; None, without `keys`, lets everybody in.
         keys: whose secrets clients may send; None if the gateway knows no keys.
+        budgets: what clients may spend; None if the gateway knows no budgets.
         caller: the key of the client at hand, None for one that may use everything.
         drains: the calls whose clients have left.
         started: seconds since 1970.
@@ -66,6 +68,7 @@ class Service:
     prices: PriceBook = field(default_factory=PriceBook)
     token: str | None = None
     keys: KeyRing | None = None
+    budgets: BudgetBook | None = None
     caller: Key | None = None
     drains: Drains = field(default_factory=Drains)
     started: int = field(default_factory=lambda: int(time.time()))
@@ -114,8 +117,19 @@ class Service:
         """The plans and models that the client at hand may ask for."""
         return [name for name in (*self.plans, *self.models) if self.may_use(name)]
 
-    def operation(self, call: ChatCall, tags: Mapping[str, str]) -> Operation:
-        """A new operation for `call`, its start booked; a key's labels go before the client's."""
+    def labels(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        """The labels that are booked: the client's `tags`, and before them those of its key."""
+        return {**tags, **self.caller.labels} if self.caller else tags
+
+    def operation(
+        self,
+        call: ChatCall,
+        labels: Mapping[str, str],
+        *,
+        id: str | None = None,
+        cap: Cost | None = None,
+    ) -> Operation:
+        """A new operation for `call`, its start booked."""
         plan = self.plans.get(call.model)
         answer = plan.answer if plan else self.config.answer
         return Operation(
@@ -128,13 +142,15 @@ class Service:
             plan=plan.name if plan else None,
             strongest=plan.models[-1] if plan else None,
             key=self.caller.name if self.caller else None,
-            tags={**tags, **self.caller.labels} if self.caller else tags,
+            tags=labels,
             question=call.request.question_id(),
             prompt=call.request.prompt if self.config.store_prompts else None,
             stream=call.stream,
             budget=plan.budget if plan else None,
             alpha=plan.alpha if plan else None,
             drains=self.drains,
+            id=id,
+            cap=cap,
         )
 
     def _reader(self, name: str) -> Reader:
@@ -158,5 +174,7 @@ class Service:
                 await model.aclose()
         if self.keys is not None:
             self.keys.close()
+        if self.budgets is not None:
+            self.budgets.close()
         await self.ledger.close()
         return late

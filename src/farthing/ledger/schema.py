@@ -33,7 +33,7 @@ from farthing.core.response import Sample
 from farthing.cost.shares import SampleShare
 from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version of the tables below; the number of the newest migration."""
 
 LEAVES_OF_VERSION_2 = ("cache_write_1h", "input_audio", "output_audio", "input_image")
@@ -160,6 +160,24 @@ key_events = Table(
     Column("at", Text, nullable=False),
     Column("ends_at", Text, nullable=False),
 )
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("scope", Text),
+    Column("limit_pico", BigInteger),
+    Column("window", Text),
+    Column("zone", Text),
+    Column("alpha", Double),
+    Column("mode", Text),
+    Column("soft", Integer),
+    Column("per_operation_pico", BigInteger),
+)
+"""A row for each time that a budget was "set" or "removed", or "topup" raised its limit."""
 
 alembic_version = Table(
     "alembic_version",

@@ -1,0 +1,175 @@
+"""Budgets in the ledger: set, topped up and removed; rows are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from farthing.budgets.limits import Budget
+from farthing.budgets.windows import Window
+from farthing.core.errors import BudgetError, LedgerError
+from farthing.core.money import Cost
+from farthing.ledger.schema import budgets, timestamp
+from farthing.ledger.sqlite import cause, open_to_read, open_to_write
+
+_MOST = 2**63 - 1  # picodollars that a column holds, 9.2 million USD
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBudget:
+    """A budget in force.
+
+    Attributes:
+        budget: its limit with all top-ups.
+        began_at: when the name was first set, or set again after it was removed. A window that
+            is the budget's whole life begins here.
+    """
+
+    budget: Budget
+    began_at: datetime
+
+
+class Budgets:
+    """The budgets in the ledger at a path. Gateways see a change within seconds."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the ledger, or create it; LedgerError if it cannot be written."""
+        self.path = Path(path)
+        self._engine = open_to_write(path)
+
+    def set(self, budget: Budget) -> bool:
+        """Put `budget` in force in place of one of its name, top-ups of which are forgotten.
+
+        Returns whether there was one. Raises BudgetError for an amount that is too large,
+        LedgerError if it cannot be written.
+        """
+        with self._writing() as connection:
+            earlier = _in_force(connection).get(budget.name)
+            limits = [budget.limit, budget.per_operation or Cost(0)]
+            _check(max(limits))
+            values = {
+                "scope": budget.scope,
+                "limit_pico": budget.limit.pico,
+                "window": str(budget.window),
+                "zone": budget.window.zone,
+                "alpha": budget.alpha,
+                "mode": budget.mode,
+                "soft": int(budget.soft),
+                "per_operation_pico": budget.per_operation and budget.per_operation.pico,
+            }
+            _add(connection, budget.name, "set", **values)
+            return earlier is not None
+
+    def top_up(self, name: str, amount: Cost) -> Cost:
+        """Add prepaid money to a budget whose window is its whole life; returns its limit.
+
+        Raises BudgetError if there is no such budget, its window resets, or the amount is not
+        positive; LedgerError if it cannot be written.
+        """
+        with self._writing() as connection:
+            found = self._find(connection, name).budget
+            if str(found.window) != "total":
+                raise BudgetError(
+                    f"budget {name} has the window {found.window}, which resets by itself; only "
+                    "one with the window total can be topped up"
+                )
+            if amount.pico <= 0:
+                raise BudgetError(f"cannot top up by {amount} USD: want an amount above 0")
+            _check(found.limit + amount)
+            _add(connection, name, "topup", limit_pico=amount.pico)
+            return found.limit + amount
+
+    def remove(self, name: str) -> None:
+        """End a budget; BudgetError if there is none, LedgerError if it cannot be written."""
+        with self._writing() as connection:
+            self._find(connection, name)
+            _add(connection, name, "removed")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _find(self, connection: Connection, name: str) -> StoredBudget:
+        found = _in_force(connection)
+        if name not in found:
+            known = ", ".join(found) or "none"
+            raise BudgetError(f"there is no budget {name!r} in {self.path}; there are: {known}")
+        return found[name]
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            message = f"cannot write to the ledger {self.path}: {cause(error)}"
+            raise LedgerError(message) from None
+
+
+def read_budgets(connection: Connection) -> list[StoredBudget]:
+    """The budgets in force, by name."""
+    return [stored for _, stored in sorted(_in_force(connection).items())]
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[Connection]:
+    """A connection that reads the ledger at `path`; LedgerError if it cannot be read."""
+    engine = open_to_read(path)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise LedgerError(f"cannot read the ledger {path}: {cause(error)}") from None
+    finally:
+        engine.dispose()
+
+
+def _in_force(connection: Connection) -> dict[str, StoredBudget]:
+    found: dict[str, StoredBudget] = {}
+    for row in connection.execute(select(budgets).order_by(budgets.c.number)):
+        earlier = found.get(row.name)
+        if row.kind == "set":
+            began = earlier.began_at if earlier else datetime.fromisoformat(row.at)
+            found[row.name] = StoredBudget(_budget(row), began)
+        elif row.kind == "removed":
+            found.pop(row.name, None)
+        elif row.kind == "topup" and earlier is not None:
+            limit = earlier.budget.limit + Cost(row.limit_pico)
+            found[row.name] = replace(earlier, budget=replace(earlier.budget, limit=limit))
+    return found
+
+
+def _budget(row: Any) -> Budget:
+    return Budget(
+        row.name,
+        Cost(row.limit_pico),
+        row.scope,
+        Window.parse(row.window, row.zone),
+        row.alpha,
+        row.mode,
+        bool(row.soft),
+        None if row.per_operation_pico is None else Cost(row.per_operation_pico),
+    )
+
+
+def _add(connection: Connection, name: str, kind: str, **values: object) -> None:
+    row = {"name": name, "kind": kind, "at": timestamp(datetime.now(UTC)), **values}
+    connection.execute(insert(budgets), row)
+
+
+def _check(amount: Cost) -> None:
+    if amount.pico > _MOST:
+        raise BudgetError(f"{amount} USD is more than a budget can hold, {Cost(_MOST)} USD")

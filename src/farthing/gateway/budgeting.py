@@ -1,0 +1,158 @@
+"""Budgets at the door: what a request could cost, whether it may begin, what it did cost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from time import monotonic
+
+from farthing.budgets import Drains, Operation
+from farthing.budgets.kept import KeptAdmission
+from farthing.budgets.limits import scopes
+from farthing.budgets.reservations import Ask, Refusal, Reservation
+from farthing.core.errors import LedgerError
+from farthing.core.money import Rates
+from farthing.cost.prices import Price
+from farthing.gateway.errors import BudgetRefusedError
+from farthing.gateway.service import Service
+from farthing.gateway.wire import ChatCall
+from farthing.ledger.rows import new_id
+from farthing.policies import Cascade, Single
+
+logger = logging.getLogger("farthing.gateway")
+
+BYTES_PER_TOKEN = 4  # of a typical prompt; a token is at least one byte
+WARN_EVERY_S = 60.0
+_OUTPUTS = ("output", "reasoning", "output_audio")
+_warned: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that its budgets let begin."""
+
+    admission: KeptAdmission
+    reservation: Reservation
+    drains: Drains
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names the soft budgets that it does not fit."""
+        names = ", ".join(refusal.name for refusal in self.reservation.warnings)
+        return {"x-farthing-budget-warning": names} if names else {}
+
+    def settle(self, operation: Operation) -> None:
+        """Charge what `operation` cost; if calls go on in the background, when they are booked.
+
+        Where a part is unknown, the reservation is charged, or what is known if that is more.
+        An operation that called nothing, or whose calls were free, is charged nothing and tells
+        nothing about what others will cost.
+        """
+        if operation.is_running:
+            self.drains.spawn(self._settle_late(operation))
+        else:
+            self._charge(operation)
+
+    async def _settle_late(self, operation: Operation) -> None:
+        try:
+            await operation.idle()
+            if operation.ledger is not None:
+                with suppress(LedgerError):
+                    await operation.ledger.flush()
+        finally:
+            self._charge(operation)
+
+    def _charge(self, operation: Operation) -> None:
+        spent = operation.spent
+        if operation.unknown_attempts and spent < self.reservation.reserved:
+            self.admission.settle(self.reservation, None)
+        elif spent:
+            self.admission.settle(self.reservation, spent)
+        else:
+            self.admission.cancel(self.reservation)
+
+
+async def admit(
+    service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes
+) -> Admitted | None:
+    """Reserve for `call`; None where there are no budgets.
+
+    Raises BudgetRefusedError if it does not fit, LedgerError if the budgets cannot be read.
+    """
+    if service.budgets is None:
+        return None
+    admission = await service.budgets.current()
+    if not admission.has_budgets:
+        return None
+    answered = admission.admit(ask(service, call, tags, body), id=new_id())
+    if isinstance(answered, Refusal):
+        raise BudgetRefusedError(answered)
+    for warning in answered.warnings:
+        _warn(warning)
+    return Admitted(admission, answered, service.drains)
+
+
+def ask(service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes) -> Ask:
+    """What is known of a request before it begins."""
+    planned = call.model in service.plans
+    found = scopes(
+        key=service.caller.name if service.caller else None,
+        user=tags.get("user"),
+        team=tags.get("team"),
+        model=None if planned else call.model,
+        plan=call.model if planned else None,
+        tags=tags,
+    )
+    calls, bounded = _calls(service, call)
+    prices = {name: service.prices.price(service.models[name].card) for name, _ in calls}
+    known = [(price, samples) for name, samples in calls if (price := prices[name])]
+    most = call.request.max_tokens
+    typical = Ask.of(
+        found,
+        call.model,
+        input_tokens=len(body) // BYTES_PER_TOKEN,
+        max_tokens=most,
+        calls=[(price.rates, samples) for price, samples in known],
+    )
+    timed = any(price.per_second for price, _ in known)
+    if not bounded or timed or len(known) < len(calls) or b"image_url" in body:
+        return replace(typical, bound=None)
+    dearest = [
+        (_dearest(service.prices.prices(service.models[name].card)), samples)
+        for name, samples in calls
+    ]
+    worst = Ask.of(found, call.model, input_tokens=len(body), max_tokens=most, calls=dearest)
+    return replace(typical, bound=worst.bound)
+
+
+def _calls(service: Service, call: ChatCall) -> tuple[list[tuple[str, int]], bool]:
+    """The models that `call` can reach with the most samples of each; whether that is all."""
+    plan = service.plans.get(call.model)
+    if plan is None:
+        return [(call.model, call.request.n)], True
+    match plan.policy:
+        case Single(model=model):
+            return [(model, 1)], True
+        case Cascade(stages=stages, signal_attempt=bought):
+            return [(s.model, s.samples) for s in stages if s.accept != "skip"], not bought
+    return [(model, 1) for model in plan.models], False
+
+
+def _dearest(prices: tuple[Price, ...]) -> Rates:
+    """The highest rates of all tiers, whatever the tokens are."""
+    rates = [r for price in prices for r in (price.rates, *(tier for _, tier in price.tiers))]
+    inputs = [f.name for f in fields(Rates) if f.name not in (*_OUTPUTS, "request")]
+    return Rates(
+        max(getattr(r, name) or 0 for r in rates for name in inputs),
+        max(getattr(r, name) or 0 for r in rates for name in _OUTPUTS),
+        request=max(r.request for r in rates),
+    )
+
+
+def _warn(warning: Refusal) -> None:
+    """Log a soft budget that is exceeded, once a minute."""
+    if monotonic() - _warned.get(warning.name, -WARN_EVERY_S) >= WARN_EVERY_S:
+        _warned[warning.name] = monotonic()
+        logger.warning("%s; it is soft, the request is let through", warning.message)
