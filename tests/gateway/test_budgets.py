@@ -5,13 +5,14 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from openai import APIStatusError, RateLimitError
+from openai import NOT_GIVEN, APIStatusError, RateLimitError
 
 from farthing.budgets.kept import BudgetBook
 from farthing.budgets.limits import Budget
 from farthing.budgets.spending import list_budgets
 from farthing.budgets.stored import Budgets
 from farthing.budgets.windows import Window
+from farthing.core.errors import UpstreamError
 from farthing.core.money import Cost
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
@@ -214,6 +215,28 @@ async def test_a_call_that_fails_is_charged_as_far_as_it_is_known(gateway, store
     with pytest.raises(APIStatusError):
         await ask(gateway, "down")
     assert await settled(gateway, "all") == Cost(0)
+
+
+async def test_where_the_cost_is_unknown_the_reservation_is_charged(gateway, store, monkeypatch):
+    async def complete(request):
+        raise UpstreamError("late", model="parrot", kind="timeout")
+
+    monkeypatch.setattr(gateway.parrot, "complete", complete)
+    store.set(Budget("all", ONE * 100, mode="worst-case"))
+    with pytest.raises(APIStatusError) as late:
+        await ask(gateway)
+    assert late.value.status_code == 504
+    state = (await gateway.service.budgets.current()).state("all")
+    assert state.spent == state.assumed > ONE
+    assert state.open == 0
+
+
+async def test_worst_case_wants_max_tokens(gateway, store):
+    store.set(Budget("all", ONE * 100, mode="worst-case"))
+    with pytest.raises(RateLimitError, match="set max_tokens") as no:
+        await ask(gateway, max_tokens=NOT_GIVEN)
+    assert refused(no.value)["x-should-retry"] == "false"
+    await ask(gateway, "cheap")
 
 
 async def test_an_operation_stops_at_its_cap(gateway, store):
