@@ -57,6 +57,12 @@ async def test_a_key_comes_in_and_is_booked(gateway, store):
     assert secret not in repr(gateway.ledger.operations)
 
 
+async def test_a_client_with_a_key_cannot_choose_its_user_or_team(gateway, store):
+    secret = store.create(Key("nobody"))
+    await ask(gateway, secret, extra_headers={"x-farthing-tags": "user=al,team=search,run=7"})
+    assert gateway.ledger.operations[0].tags == {"run": "7"}
+
+
 async def test_streams_and_plans_are_booked_too(gateway, store):
     secret = store.create(Key("alice"))
     stream = await ask(gateway, secret, "gpt", stream=True)

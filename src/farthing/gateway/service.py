@@ -118,8 +118,14 @@ class Service:
         return [name for name in (*self.plans, *self.models) if self.may_use(name)]
 
     def labels(self, tags: Mapping[str, str]) -> Mapping[str, str]:
-        """The labels that are booked: the client's `tags`, and before them those of its key."""
-        return {**tags, **self.caller.labels} if self.caller else tags
+        """The labels that are booked: the client's `tags`, and before them those of its key.
+
+        Who its user and team are, a client with a key cannot say itself: budgets go by them.
+        """
+        if self.caller is None:
+            return tags
+        own = {name: value for name, value in tags.items() if name not in ("user", "team")}
+        return {**own, **self.caller.labels}
 
     def operation(
         self,
