@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 
 COMMANDS = (
     "init",
@@ -27,6 +26,5 @@ def main() -> None:
     from farthing.cli._app import app, run
 
     for name in COMMANDS:
-        if find_spec(f"farthing.cli.{name}"):
-            import_module(f"farthing.cli.{name}")
+        import_module(f"farthing.cli.{name}")
     sys.exit(run(lambda: app(standalone_mode=True)))
