@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from farthing.core.money import PICO_PER_USD
 from farthing.models.recording import Floats, Ints
 from farthing.plan.outcomes import Bools, End, Outcomes
 from farthing.plan.search import Candidate
@@ -36,7 +37,7 @@ class Result:
     @property
     def cost_usd_mean(self) -> float:
         """Mean cost of a question in USD."""
-        return float(self.cost.mean()) / 1e12
+        return float(self.cost.mean()) / PICO_PER_USD
 
     def violated(self, budget: int) -> Bools:
         """Which questions cost more than `budget` picodollars."""

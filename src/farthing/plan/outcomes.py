@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farthing.core.errors import DataError
+from farthing.core.money import PICO_PER_USD
 from farthing.models.draw import Draw
 from farthing.models.recording import Floats, Ints
 from farthing.policies.cascade import LOGPROBS, VOTING
@@ -206,7 +207,7 @@ class Outcomes:
                     f"{self.draw.recording.path}: {self.signal_cost_column} of model "
                     f"{self.draw.models[model]!r} is null in {int(np.isnan(paid).sum())} rows"
                 )
-            cost = cost + np.rint(paid * 1e12).astype(np.int64)
+            cost = cost + np.rint(paid * PICO_PER_USD).astype(np.int64)
         thresholds = np.unique(signal[np.isfinite(signal)])
         rank = np.searchsorted(thresholds, signal, side="right")
         correct = np.take_along_axis(self._correct[model], first[:, None], 1)[:, 0]

@@ -12,6 +12,7 @@ import numpy as np
 
 from farthing.budgets.operation import Operation
 from farthing.core.errors import DataError
+from farthing.core.money import PICO_PER_USD
 from farthing.core.protocols import Model
 from farthing.core.request import Message, Request
 from farthing.cost.prices import PriceBook
@@ -142,8 +143,8 @@ def as_json(done: Replay) -> dict[str, Any]:
         "quality": quality,
         "quality_interval": None if quality is None else mean_interval(result.correct),
         "cost_usd_mean": result.cost_usd_mean,
-        "cost_usd_mean_interval": mean_interval(result.cost / 1e12),
-        "cost_usd_total": float(result.cost.sum()) / 1e12,
+        "cost_usd_mean_interval": mean_interval(result.cost / PICO_PER_USD),
+        "cost_usd_total": float(result.cost.sum()) / PICO_PER_USD,
         "budget_usd": None if certificate is None else float(certificate.budget),
         "alpha": None if certificate is None else certificate.alpha,
         "mode": None if certificate is None else certificate.mode,
@@ -168,7 +169,7 @@ def _baseline(row: Baseline) -> dict[str, Any]:
         "quality": row.quality,
         "quality_interval": mean_interval(result.correct) if result and known else None,
         "cost_usd_mean": row.cost_usd_mean,
-        "cost_usd_mean_interval": mean_interval(result.cost / 1e12) if result else None,
+        "cost_usd_mean_interval": mean_interval(result.cost / PICO_PER_USD) if result else None,
     }
 
 
