@@ -13,7 +13,7 @@ from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
 from farthing.core.response import Sample
 from farthing.core.usage import Usage
-from farthing.ledger import Ledger, MemoryLedger, new_id
+from farthing.ledger import ChargeRow, Ledger, MemoryLedger, ReservationRow, new_id
 from farthing.ledger.sqlite import open_to_read
 
 
@@ -71,6 +71,7 @@ async def test_every_column_comes_back(tmp_path):
             "tags": '{"team": "ü"}',
             "answer_reader": "last-number",
             "stream": 1,
+            "gateway": None,
         }
     ]
     assert rows(path, "SELECT * FROM attempts") == [
@@ -101,6 +102,7 @@ async def test_every_column_comes_back(tmp_path):
             "output_audio": 0,
             "input_image": 0,
             "service_tier": "batch",
+            "kind": "sample",
         }
     ]
     assert rows(path, "SELECT * FROM samples") == [
@@ -128,6 +130,7 @@ async def test_every_column_comes_back(tmp_path):
             "budget_pico": 9,
             "alpha": 0.1,
             "error": None,
+            "stopped": None,
         }
     ]
 
@@ -311,3 +314,25 @@ def test_identifiers_sort_by_time_and_do_not_repeat():
     assert [i[:17] for i in ids] == sorted(i[:17] for i in ids)
     micros = int(ids[0].removeprefix("op_")[:14], 16)
     assert abs(micros / 1e6 - datetime.now(UTC).timestamp()) < 3600
+
+
+async def test_charges_are_summed_up_in_the_same_transaction(tmp_path):
+    path = tmp_path / "l.db"
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    day = now.replace(hour=0)
+    async with Ledger.open(path) as ledger:
+        for nth in range(3):
+            ledger.begin(operation(nth))
+            ledger.reserve(ReservationRow(op_id(nth), "all", 7, Cost(5), now, "gw"))
+            ledger.charge(ChargeRow(op_id(nth), "all", 7, Cost(nth), Cost(5), now, day, "gw"))
+            await ledger.flush()
+    assert rows(path, "SELECT sum(held_pico) AS held, count(*) AS n FROM reservations") == [
+        {"held": 15, "n": 3}
+    ]
+    assert rows(path, "SELECT pico, basis FROM charges ORDER BY pico")[2] == {
+        "pico": 2,
+        "basis": "counted",
+    }
+    assert rows(path, "SELECT * FROM spending") == [
+        {"counted_as": 7, "gateway": "gw", "since": "2026-01-31T00:00:00.000000Z", "pico": 3}
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -12,12 +13,18 @@ from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.dialects.sqlite import insert as insert_once
 
 from farthing.ledger import schema
-from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
+from farthing.ledger.rows import (
+    AttemptRow,
+    ChargeRow,
+    OperationRow,
+    OutcomeRow,
+    ReservationRow,
+)
 
 _MOST = 5_000  # jobs in one transaction
 _LINGER = 0.05  # seconds
 
-Row = OperationRow | AttemptRow | OutcomeRow
+Row = OperationRow | AttemptRow | OutcomeRow | ReservationRow | ChargeRow
 Settle = Callable[[Exception | None], None]
 
 
@@ -90,12 +97,17 @@ class Writer:
         operations = [row for row in rows if isinstance(row, OperationRow)]
         attempts = [row for row in rows if isinstance(row, AttemptRow)]
         outcomes = [row for row in rows if isinstance(row, OutcomeRow)]
+        reservations = [row for row in rows if isinstance(row, ReservationRow)]
+        charges = [row for row in rows if isinstance(row, ChargeRow)]
         samples = [
             values for row in attempts for values in schema.sample_values(row, texts=self._texts)
         ]
         if operations:
             values = [schema.operation_values(row, texts=self._texts) for row in operations]
             connection.execute(insert(schema.operations), values)
+        if reservations:
+            values = [schema.reservation_values(row) for row in reservations]
+            connection.execute(insert(schema.reservations), values)
         if attempts:
             connection.execute(
                 insert(schema.attempts), [schema.attempt_values(row) for row in attempts]
@@ -106,3 +118,21 @@ class Writer:
             # A caller whose `finish` failed may try again after the backlog was written.
             first = insert_once(schema.outcomes).on_conflict_do_nothing()
             connection.execute(first, [schema.outcome_values(row) for row in outcomes])
+        if charges:
+            connection.execute(insert(schema.charges), [schema.charge_values(r) for r in charges])
+            self._sum_up(connection, charges)
+
+    def _sum_up(self, connection: Connection, charges: list[ChargeRow]) -> None:
+        """Add charges to the sums that stand for them."""
+        sums: Counter[tuple[int, str, str]] = Counter()
+        for row in charges:
+            sums[row.counted_as, row.gateway, schema.timestamp(row.since)] += row.cost.pico
+        table = schema.spending
+        first = insert_once(table)
+        add = first.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={"pico": table.c.pico + first.excluded.pico},
+        )
+        names = ("counted_as", "gateway", "since")
+        values = [dict(zip(names, key, strict=True), pico=pico) for key, pico in sums.items()]
+        connection.execute(add, values)

@@ -15,6 +15,9 @@ from farthing.core.usage import Usage
 from farthing.cost.shares import SampleShare
 
 Status = Literal["ok", "failed", "cancelled"]
+Ending = Literal["ok", "failed", "cancelled", "refused", "lost"]
+Kind = Literal["sample", "retry", "fallback", "judge", "cache"]
+ChargeBasis = Literal["counted", "assumed", "lost"]
 
 
 def new_id() -> str:
@@ -41,6 +44,7 @@ class OperationRow:
         tags: the client's own labels.
         answer_reader: name of what read the answers from the texts; None if nothing did.
         stream: whether the client wanted the answer piece by piece.
+        gateway: the process that has it; see the table `gateways`.
     """
 
     id: str
@@ -54,6 +58,7 @@ class OperationRow:
     tags: Mapping[str, str] = field(default_factory=dict)
     answer_reader: str | None = None
     stream: bool = False
+    gateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ class AttemptRow:
         upstream_id: the upstream's identifier of the call.
         service_tier: the upstream's name for how it served the call, such as "batch" or
             "priority", where that changes the price; None if it did not say.
+        kind: what the call was for: a "sample" of an answer, a "retry" of the attempt before, a
+            "fallback" from another model, a "judge" of answers, or an answer from a "cache".
     """
 
     id: str
@@ -97,6 +104,7 @@ class AttemptRow:
     shares: tuple[SampleShare, ...] = ()
     upstream_id: str | None = None
     service_tier: str | None = None
+    kind: Kind = "sample"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +113,63 @@ class OutcomeRow:
 
     Attributes:
         finished_at: in UTC.
+        status: "refused" by a budget, so that nothing was called; "lost" if its process died and
+            another one found that out.
         answered_by: the model whose answer was accepted.
         answer: the final answer, read and normalised; None if none could be read.
         signal: the confidence on which the answer was accepted.
         budget: the cost that the plan's certificate speaks about.
         alpha: the probability with which an operation may cost more than `budget`.
-        error: what went wrong, when `status` is "failed".
+        error: what went wrong, when `status` is "failed", "refused" or "lost".
+        stopped: "cap" if the operation's cap ended it, with the answer that it had then.
     """
 
     operation_id: str
     finished_at: datetime
-    status: Status
+    status: Ending
     answered_by: str | None = None
     answer: str | None = None
     signal: float | None = None
     budget: Cost | None = None
     alpha: float | None = None
     error: str | None = None
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationRow:
+    """What was held for an operation in one budget when it was admitted.
+
+    Attributes:
+        counted_as: number of the budget's counting, see `budgets.stored.StoredBudget`.
+        gateway: the process that holds it.
+    """
+
+    operation_id: str
+    budget: str
+    counted_as: int
+    held: Cost
+    at: datetime
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """What an operation was charged in one budget, in place of what was held.
+
+    Attributes:
+        at: when it settled.
+        since: beginning of the part of the budget's window that it is summed up in.
+        basis: "counted" from known costs; "assumed" to be what was held where a part is unknown;
+            "lost" if its process died before it settled.
+    """
+
+    operation_id: str
+    budget: str
+    counted_as: int
+    cost: Cost
+    held: Cost
+    at: datetime
+    since: datetime
+    gateway: str
+    basis: ChargeBasis = "counted"

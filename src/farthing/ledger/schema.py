@@ -31,9 +31,15 @@ from sqlalchemy import (
 from farthing.core.money import Cost
 from farthing.core.response import Sample
 from farthing.cost.shares import SampleShare
-from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
+from farthing.ledger.rows import (
+    AttemptRow,
+    ChargeRow,
+    OperationRow,
+    OutcomeRow,
+    ReservationRow,
+)
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The version of the tables below; the number of the newest migration."""
 
 LEAVES_OF_VERSION_2 = ("cache_write_1h", "input_audio", "output_audio", "input_image")
@@ -57,6 +63,7 @@ operations = Table(
     Column("tags", Text, nullable=False),
     Column("answer_reader", Text),
     Column("stream", Integer, nullable=False),
+    Column("gateway", Text),
     Index("operations_started_at", "started_at"),
     sqlite_with_rowid=False,
 )
@@ -90,6 +97,7 @@ attempts = Table(
     Column("output_audio", BigInteger),
     Column("input_image", BigInteger),
     Column("service_tier", Text),
+    Column("kind", Text, nullable=False, server_default="sample"),
     Index("attempts_operation", "operation_id", "number"),
     sqlite_with_rowid=False,
 )
@@ -122,6 +130,7 @@ outcomes = Table(
     Column("budget_pico", BigInteger),
     Column("alpha", Double),
     Column("error", Text),
+    Column("stopped", Text),
     sqlite_with_rowid=False,
 )
 
@@ -176,8 +185,95 @@ budgets = Table(
     Column("mode", Text),
     Column("soft", Integer),
     Column("per_operation_pico", BigInteger),
+    Column("requests", BigInteger),
+    Column("tokens", BigInteger),
 )
 """A row for each time that a budget was "set" or "removed", or "topup" raised its limit."""
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("operation_id", Text, ForeignKey("operations.id"), primary_key=True),
+    Column("budget", Text, primary_key=True),
+    Column("counted_as", Integer, nullable=False),
+    Column("held_pico", BigInteger, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("gateway", Text, nullable=False),
+    Index("reservations_gateway", "gateway"),
+    sqlite_with_rowid=False,
+)
+"""What was held for an operation in a budget when it was admitted."""
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("operation_id", Text, ForeignKey("operations.id"), primary_key=True),
+    Column("budget", Text, primary_key=True),
+    Column("counted_as", Integer, nullable=False),
+    Column("pico", BigInteger, nullable=False),
+    Column("held_pico", BigInteger, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("basis", Text, nullable=False),
+    Index("charges_budget", "budget", "at"),
+    sqlite_with_rowid=False,
+)
+"""What an operation was charged in a budget, in place of what was held for it."""
+
+spending = Table(
+    "spending",
+    metadata,
+    Column("counted_as", Integer, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("since", Text, primary_key=True),
+    Column("pico", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Sums of charges, so that no budget needs to be added up anew."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("counted_as", Integer, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("pico", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The part of a budget that a gateway may spend without asking the others."""
+
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_at", Text, nullable=False),
+    Column("seen_at", Text, nullable=False),
+    Column("ended_at", Text),
+    Column("ended_by", Text),
+    sqlite_with_rowid=False,
+)
+"""The processes that write, and when each was last seen alive."""
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("batch", Text, primary_key=True),
+    Column("at", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The batches of a journal that are in the ledger already."""
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("operations", BigInteger, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    Column("unknown_cost", BigInteger, nullable=False),
+)
+"""What was taken out of the ledger by its rule of retention."""
 
 alembic_version = Table(
     "alembic_version",
@@ -220,6 +316,7 @@ def operation_values(row: OperationRow, *, texts: bool = True) -> dict[str, Any]
         "tags": json.dumps(dict(row.tags), ensure_ascii=False, sort_keys=True),
         "answer_reader": row.answer_reader,
         "stream": int(row.stream),
+        "gateway": row.gateway,
     }
 
 
@@ -250,6 +347,7 @@ def attempt_values(row: AttemptRow) -> dict[str, Any]:
         "upstream_id": row.upstream_id,
         **{leaf: None if usage is None else getattr(usage, leaf) for leaf in LEAVES_OF_VERSION_2},
         "service_tier": row.service_tier,
+        "kind": row.kind,
     }
 
 
@@ -292,6 +390,32 @@ def outcome_values(row: OutcomeRow) -> dict[str, Any]:
         "budget_pico": _pico(row.budget),
         "alpha": row.alpha,
         "error": row.error,
+        "stopped": row.stopped,
+    }
+
+
+def reservation_values(row: ReservationRow) -> dict[str, Any]:
+    """The columns of a reservation."""
+    return {
+        "operation_id": row.operation_id,
+        "budget": row.budget,
+        "counted_as": row.counted_as,
+        "held_pico": row.held.pico,
+        "at": timestamp(row.at),
+        "gateway": row.gateway,
+    }
+
+
+def charge_values(row: ChargeRow) -> dict[str, Any]:
+    """The columns of a charge."""
+    return {
+        "operation_id": row.operation_id,
+        "budget": row.budget,
+        "counted_as": row.counted_as,
+        "pico": row.cost.pico,
+        "held_pico": row.held.pico,
+        "at": timestamp(row.at),
+        "basis": row.basis,
     }
 
 

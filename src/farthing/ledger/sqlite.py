@@ -17,7 +17,13 @@ from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from farthing.core.errors import LedgerError
 from farthing.ledger import schema
 from farthing.ledger._writer import Row, Writer
-from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
+from farthing.ledger.rows import (
+    AttemptRow,
+    ChargeRow,
+    OperationRow,
+    OutcomeRow,
+    ReservationRow,
+)
 
 _BUSY_SECONDS = 30
 
@@ -53,6 +59,14 @@ class Ledger:
 
     def attempt(self, row: AttemptRow) -> None:
         """Book an attempt, without waiting."""
+        self._open_writer().put(row)
+
+    def reserve(self, row: ReservationRow) -> None:
+        """Book what is held for an operation in a budget, without waiting."""
+        self._open_writer().put(row)
+
+    def charge(self, row: ChargeRow) -> None:
+        """Book what an operation was charged in a budget, once, without waiting."""
         self._open_writer().put(row)
 
     async def finish(self, row: OutcomeRow) -> None:

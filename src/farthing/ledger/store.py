@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow
+from farthing.ledger.rows import (
+    AttemptRow,
+    ChargeRow,
+    OperationRow,
+    OutcomeRow,
+    ReservationRow,
+)
 
 
 class Store(Protocol):
@@ -16,6 +22,14 @@ class Store(Protocol):
 
     def attempt(self, row: AttemptRow) -> None:
         """Book an attempt, without waiting."""
+        ...
+
+    def reserve(self, row: ReservationRow) -> None:
+        """Book what is held for an operation in a budget, without waiting."""
+        ...
+
+    def charge(self, row: ChargeRow) -> None:
+        """Book what an operation was charged in a budget, once, without waiting."""
         ...
 
     async def finish(self, row: OutcomeRow) -> None:
@@ -41,6 +55,8 @@ class MemoryLedger:
         self.operations: list[OperationRow] = []
         self.attempts: list[AttemptRow] = []
         self.outcomes: list[OutcomeRow] = []
+        self.reservations: list[ReservationRow] = []
+        self.charges: list[ChargeRow] = []
 
     def begin(self, row: OperationRow) -> None:
         """Book the start of an operation."""
@@ -49,6 +65,14 @@ class MemoryLedger:
     def attempt(self, row: AttemptRow) -> None:
         """Book an attempt."""
         self.attempts.append(row)
+
+    def reserve(self, row: ReservationRow) -> None:
+        """Book a reservation."""
+        self.reservations.append(row)
+
+    def charge(self, row: ChargeRow) -> None:
+        """Book a charge."""
+        self.charges.append(row)
 
     async def finish(self, row: OutcomeRow) -> None:
         """Book an outcome."""
