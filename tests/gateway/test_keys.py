@@ -29,7 +29,7 @@ def store(tmp_path):
 async def gateway(start, store):
     """A gateway with keys, and the admin's token `master`."""
     gateway = await start(token="master")
-    gateway.service.keys = KeyRing(store.path, fresh_s=FRESH_S, unknown_s=0)
+    gateway.service.keys = KeyRing(store.address, fresh_s=FRESH_S, unknown_s=0)
     return gateway
 
 
@@ -99,7 +99,7 @@ async def test_the_token_still_opens_everything(gateway, store):
 
 async def test_only_keys(start, store):
     gateway = await start()
-    gateway.service.keys = KeyRing(store.path)
+    gateway.service.keys = KeyRing(store.address)
     secret = store.create(Key("alice"))
     await ask(gateway, secret)
     await refused(gateway, "master", "no key of the gateway")

@@ -19,7 +19,7 @@ from farthing.core.money import Cost
 from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
 from farthing.gateway.config import load
-from farthing.ledger.sqlite import open_to_read
+from farthing.ledger.engines import open_to_read
 from farthing.plan import Certificate, Plan, save_plan
 from farthing.policies import Cascade, Single, Stage
 

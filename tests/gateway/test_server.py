@@ -15,7 +15,7 @@ from fakes import fake_upstream
 from farthing.core.errors import ConfigError
 from farthing.gateway.config import Config, load
 from farthing.gateway.server import run, serve
-from farthing.ledger.sqlite import open_to_read
+from farthing.ledger.engines import open_to_read
 
 CONFIG = """\
 [gateway]

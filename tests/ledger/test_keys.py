@@ -25,7 +25,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def ring(store):
-    opened = KeyRing(store.path, fresh_s=0)
+    opened = KeyRing(store.address, fresh_s=0)
     yield opened
     opened.close()
 
@@ -74,7 +74,7 @@ def test_secrets_are_long_and_never_repeat(store):
 def test_no_file_holds_a_secret(store):
     made = [store.create(Key("alice")), store.rotate("alice", grace=HOUR)]
     store.revoke("alice")
-    kept = b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+    kept = b"".join(path.read_bytes() for path in store.address.path.parent.iterdir())
     for secret in made:
         assert hash_secret(secret).encode() in kept
         assert secret.encode() not in kept
@@ -86,7 +86,7 @@ def test_a_name_is_given_once(store):
     store.revoke("alice")
     with pytest.raises(KeysError, match="already, or was"):
         store.create(Key("alice"))
-    assert len(rows(store.path, "SELECT * FROM key_secrets")) == 1
+    assert len(rows(store.address.path, "SELECT * FROM key_secrets")) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,19 +105,19 @@ def test_a_name_is_given_once(store):
 def test_keys_that_cannot_be_made(store, key):
     with pytest.raises(KeysError):
         store.create(key)
-    assert rows(store.path, "SELECT * FROM keys") == []
+    assert rows(store.address.path, "SELECT * FROM keys") == []
 
 
 async def test_expiry(store, ring):
     with pytest.raises(KeysError, match="expired already"):
         store.create(Key("alice"), expires_at=soon(-1))
-    assert list_keys(store.path) == []
+    assert list_keys(store.address) == []
     secret = store.create(Key("alice"), expires_at=soon(0.3))
     assert (await ring.find(secret)).name == "alice"
     await asyncio.sleep(0.35)
     with pytest.raises(KeyRefusedError, match="'alice' has expired"):
         await ring.find(secret)
-    assert [state.state for state in list_keys(store.path)] == ["expired"]
+    assert [state.state for state in list_keys(store.address)] == ["expired"]
     with pytest.raises(KeysError, match="set --expires"):
         store.rotate("alice")
     renewed = store.rotate("alice", expires_at=soon())
@@ -134,7 +134,7 @@ async def test_revocation_is_for_good(store, ring):
             await ring.find(secret)
     with pytest.raises(KeysError, match="is revoked"):
         store.rotate("alice")
-    assert [state.state for state in list_keys(store.path)] == ["revoked"]
+    assert [state.state for state in list_keys(store.address)] == ["revoked"]
 
 
 async def test_rotation_at_once(store, ring):
@@ -168,7 +168,7 @@ def test_grace_does_not_lengthen_a_life(store):
     ends = soon(60)
     store.create(Key("alice"), expires_at=ends)
     store.rotate("alice", grace=HOUR)
-    (state,) = list_keys(store.path)
+    (state,) = list_keys(store.address)
     assert [secret.ends_at for secret in state.secrets] == [ends, ends]
     assert state.ends_at == ends
 
@@ -183,7 +183,7 @@ def test_nothing_is_changed_or_deleted(store):
     ):
         step()
         for table in ("keys", "key_secrets", "key_events"):
-            now = rows(store.path, f"SELECT * FROM {table}")
+            now = rows(store.address.path, f"SELECT * FROM {table}")
             assert now[: len(log.get(table, []))] == log.get(table, [])
             log[table] = now
     assert [len(log[table]) for table in ("keys", "key_secrets", "key_events")] == [1, 3, 6]
@@ -219,7 +219,7 @@ async def test_hashes_are_compared_in_constant_time(store, ring, monkeypatch):
 
 async def test_what_is_fresh_is_not_read_again(store, monkeypatch):
     secret = store.create(Key("alice"))
-    ring = KeyRing(store.path, fresh_s=1.0)
+    ring = KeyRing(store.address, fresh_s=1.0)
     reads = []
     read = KeyRing._read
     monkeypatch.setattr(KeyRing, "_read", lambda self: (reads.append(1), read(self))[1])
@@ -237,7 +237,7 @@ async def test_what_is_fresh_is_not_read_again(store, monkeypatch):
 
 
 async def test_a_new_key_works_at_once_and_strangers_do_not_cause_reads(store, monkeypatch):
-    ring = KeyRing(store.path, fresh_s=60, unknown_s=0.05)
+    ring = KeyRing(store.address, fresh_s=60, unknown_s=0.05)
     first = store.create(Key("first"))
     await ring.find(first)
     second = store.create(Key("second"))
@@ -266,7 +266,7 @@ async def test_keys_are_booked_while_a_gateway_writes(tmp_path):
 async def test_keys_that_cannot_be_read_are_an_error_and_no_way_in(store, ring):
     secret = store.create(Key("alice"))
     await ring.find(secret)
-    connection = sqlite3.connect(store.path)
+    connection = sqlite3.connect(store.address.path)
     connection.execute("ALTER TABLE key_events RENAME TO away")
     connection.commit()
     connection.close()
@@ -275,7 +275,7 @@ async def test_keys_that_cannot_be_read_are_an_error_and_no_way_in(store, ring):
 
 
 def test_a_failure_to_write_tells_no_values(store):
-    connection = sqlite3.connect(store.path)
+    connection = sqlite3.connect(store.address.path)
     connection.execute("DROP TABLE key_secrets")
     connection.commit()
     connection.close()
@@ -283,7 +283,7 @@ def test_a_failure_to_write_tells_no_values(store):
         store.create(Key("alice"))
     assert "sha256" not in str(failure.value)
     assert failure.value.__suppress_context__
-    assert rows(store.path, "SELECT * FROM keys") == []
+    assert rows(store.address.path, "SELECT * FROM keys") == []
 
 
 def test_an_unknown_key_is_told(store):

@@ -17,8 +17,8 @@ from farthing.core.errors import LedgerError
 from farthing.core.usage import Usage
 from farthing.ledger import Ledger, schema
 from farthing.ledger._queries import input_tokens, output_tokens
+from farthing.ledger.engines import open_to_read
 from farthing.ledger.report import make_report
-from farthing.ledger.sqlite import open_to_read
 from farthing.ledger.upgrade import schema_state, upgrade
 
 VERSION_1 = """

@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Collection
 from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic
 
 from sqlalchemy import func, select
@@ -20,8 +19,9 @@ from farthing.budgets.stored import StoredBudget, read_budgets
 from farthing.budgets.windows import Clock
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
+from farthing.ledger.address import Address, Where
+from farthing.ledger.engines import cause, engine_for
 from farthing.ledger.schema import budgets
-from farthing.ledger.sqlite import cause, engine_for
 
 FRESH_S = 2.0
 """Seconds within which a budget that was set, topped up or removed is effective."""
@@ -101,11 +101,11 @@ class BudgetBook:
     """
 
     def __init__(
-        self, path: str | Path, *, fresh_s: float = FRESH_S, clock: Clock | None = None
+        self, where: Where, *, fresh_s: float = FRESH_S, clock: Clock | None = None
     ) -> None:
         """Open nothing yet; the first `current` does."""
-        self.path = Path(path)
-        self._engine = engine_for(self.path, "rw", begin="BEGIN", pragma="query_only = ON")
+        self.address = Address.of(where)
+        self._engine = engine_for(self.address, "read")
         self._fresh_s = fresh_s
         self._admission = KeptAdmission(clock=clock)
         self._stored: dict[str, StoredBudget] = {}
@@ -125,7 +125,7 @@ class BudgetBook:
         return self._admission
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         self._engine.dispose()
 
     def _is_old(self) -> bool:
@@ -166,4 +166,4 @@ class BudgetBook:
             raise self._unreadable(error) from None
 
     def _unreadable(self, error: Exception) -> LedgerError:
-        return LedgerError(f"cannot read the budgets in {self.path}: {cause(error)}")
+        return LedgerError(f"cannot read the budgets in {self.address}: {cause(error)}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
-from farthing.budgets.stored import StoredBudget, read_budgets, reading
+from farthing.budgets.stored import StoredBudget, read_budgets
 from farthing.budgets.windows import Spent, Window
 from farthing.core.money import Cost
+from farthing.ledger.address import Where
+from farthing.ledger.engines import reading
 from farthing.ledger.schema import attempts, operations, outcomes, timestamp
 
 _LONGEST = timedelta(days=1)  # that an operation can last; spares a look at all that ever began
@@ -67,14 +68,14 @@ def window_start(stored: StoredBudget, now: datetime) -> datetime | None:
     return window.start(now) or stored.began_at
 
 
-def list_budgets(path: str | Path) -> list[tuple[StoredBudget, Cost, datetime | None]]:
-    """The budgets in the ledger at `path` with what is spent and when they reset, by name.
+def list_budgets(where: Where) -> list[tuple[StoredBudget, Cost, datetime | None]]:
+    """The budgets in the ledger at `where` with what is spent and when they reset, by name.
 
     Raises LedgerError if there is no ledger, or it cannot be read.
     """
     now = datetime.now(UTC)
     listed = []
-    with reading(path) as connection:
+    with reading(where) as connection:
         for stored in read_budgets(connection):
             counted = Spent(stored.budget.window)
             for at, pico in spent(connection, stored, now):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from farthing.budgets.limits import Budget
 from farthing.budgets.windows import Window
-from farthing.core.errors import BudgetError, LedgerError
+from farthing.core.errors import BudgetError
 from farthing.core.money import Cost
+from farthing.ledger.editing import Editor
 from farthing.ledger.schema import budgets, timestamp
-from farthing.ledger.sqlite import cause, open_to_read, open_to_write
 
 _MOST = 2**63 - 1  # picodollars that a column holds, 9.2 million USD
 
@@ -36,13 +32,8 @@ class StoredBudget:
     began_at: datetime
 
 
-class Budgets:
-    """The budgets in the ledger at a path. Gateways see a change within seconds."""
-
-    def __init__(self, path: str | Path) -> None:
-        """Open the ledger, or create it; LedgerError if it cannot be written."""
-        self.path = Path(path)
-        self._engine = open_to_write(path)
+class Budgets(Editor):
+    """The budgets in a ledger. Gateways see a change within seconds."""
 
     def set(self, budget: Budget) -> bool:
         """Put `budget` in force in place of one of its name, top-ups of which are forgotten.
@@ -92,49 +83,17 @@ class Budgets:
             self._find(connection, name)
             _add(connection, name, "removed")
 
-    def close(self) -> None:
-        """Close the file."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _find(self, connection: Connection, name: str) -> StoredBudget:
         found = _in_force(connection)
         if name not in found:
             known = ", ".join(found) or "none"
-            raise BudgetError(f"there is no budget {name!r} in {self.path}; there are: {known}")
+            raise BudgetError(f"there is no budget {name!r} in {self.address}; there are: {known}")
         return found[name]
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            message = f"cannot write to the ledger {self.path}: {cause(error)}"
-            raise LedgerError(message) from None
 
 
 def read_budgets(connection: Connection) -> list[StoredBudget]:
     """The budgets in force, by name."""
     return [stored for _, stored in sorted(_in_force(connection).items())]
-
-
-@contextmanager
-def reading(path: str | Path) -> Iterator[Connection]:
-    """A connection that reads the ledger at `path`; LedgerError if it cannot be read."""
-    engine = open_to_read(path)
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except SQLAlchemyError as error:
-        raise LedgerError(f"cannot read the ledger {path}: {cause(error)}") from None
-    finally:
-        engine.dispose()
 
 
 def _in_force(connection: Connection) -> dict[str, StoredBudget]:

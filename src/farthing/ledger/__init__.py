@@ -9,7 +9,7 @@ from farthing.ledger.rows import (
     Status,
     new_id,
 )
-from farthing.ledger.sqlite import Ledger
+from farthing.ledger.sql import Ledger
 from farthing.ledger.store import MemoryLedger, Store
 
 __all__ = [

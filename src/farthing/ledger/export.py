@@ -18,8 +18,9 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
 from farthing.ledger._queries import input_tokens, sample_count, started_within
+from farthing.ledger.address import Where
+from farthing.ledger.engines import reading
 from farthing.ledger.schema import attempts, operations, samples
-from farthing.ledger.sqlite import open_to_read
 
 SCHEMA = pa.schema(
     [
@@ -68,7 +69,7 @@ class _Sink(Protocol):
 
 
 def export(
-    path: str | Path,
+    where: Where,
     out: str | Path,
     *,
     since: datetime | None = None,
@@ -76,7 +77,7 @@ def export(
     task: str = "ledger",
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Exported:
-    """Write the ledger at `path` as a recording to `out`, in memory that does not grow.
+    """Write the ledger at `where` as a recording to `out`, in memory that does not grow.
 
     Args:
         out: a file that ends in .parquet or .jsonl; JSON Lines hold no metadata.
@@ -92,15 +93,13 @@ def export(
         raise LedgerError(f"cannot write {out}: a recording ends in .parquet or .jsonl")
     window = started_within(since, until)
     part = out.with_name(out.name + ".part")
-    engine = open_to_read(path)
     try:
-        with engine.begin() as connection:
+        with reading(where) as connection:
             exported = _write(connection, window, part, out.suffix, task, progress)
         part.replace(out)
     except OSError as error:
         raise LedgerError(f"cannot write {out}: {error}") from error
     finally:
-        engine.dispose()
         part.unlink(missing_ok=True)
     return exported
 

@@ -6,17 +6,17 @@ import asyncio
 import hmac
 import math
 from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from farthing.core.errors import LedgerError
+from farthing.ledger.address import Address, Where
+from farthing.ledger.engines import cause, engine_for
 from farthing.ledger.key_rows import SECRET, Key, KeySecret, hash_secret, read_secrets
 from farthing.ledger.keys import KeysError
 from farthing.ledger.schema import key_events, key_secrets, timestamp
-from farthing.ledger.sqlite import cause, engine_for
 
 FRESH_S = 2.0
 """Seconds within which a revocation is effective."""
@@ -39,11 +39,11 @@ class KeyRing:
     """
 
     def __init__(
-        self, path: str | Path, *, fresh_s: float = FRESH_S, unknown_s: float = UNKNOWN_S
+        self, where: Where, *, fresh_s: float = FRESH_S, unknown_s: float = UNKNOWN_S
     ) -> None:
         """Open nothing yet; the first `find` does."""
-        self.path = Path(path)
-        self._engine = engine_for(self.path, "rw", begin="BEGIN", pragma="query_only = ON")
+        self.address = Address.of(where)
+        self._engine = engine_for(self.address, "read")
         self._fresh_s, self._unknown_s = fresh_s, min(unknown_s, fresh_s)
         self._secrets: dict[str, KeySecret] = {}
         self._seen: tuple[int | None, int | None] | None = None
@@ -78,7 +78,7 @@ class KeyRing:
         return secret.key
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         self._engine.dispose()
 
     def _age(self, id: str) -> float:
@@ -101,7 +101,7 @@ class KeyRing:
                     found = {secret.id: secret for secret in read_secrets(connection)}
                     self._secrets, self._seen = found, seen
         except SQLAlchemyError as error:
-            raise LedgerError(f"cannot read the keys in {self.path}: {cause(error)}") from None
+            raise LedgerError(f"cannot read the keys in {self.address}: {cause(error)}") from None
         self._read_at = began
 
 

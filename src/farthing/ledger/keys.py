@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Self
 
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from farthing.core.errors import FarthingError, LedgerError
+from farthing.core.errors import FarthingError
+from farthing.ledger.address import Where
+from farthing.ledger.editing import Editor
+from farthing.ledger.engines import reading
 from farthing.ledger.key_rows import (
     Key,
     KeySecret,
@@ -24,7 +23,6 @@ from farthing.ledger.key_rows import (
     moment,
 )
 from farthing.ledger.schema import key_events, key_secrets, keys, timestamp
-from farthing.ledger.sqlite import cause, open_to_read, open_to_write
 
 __all__ = ["Key", "KeySecret", "KeyState", "Keys", "KeysError", "list_keys"]
 
@@ -36,13 +34,8 @@ class KeysError(FarthingError):
     """A key that cannot be made or changed as asked."""
 
 
-class Keys:
-    """The keys in the ledger at a path. Gateways see a change within seconds; see `KeyRing`."""
-
-    def __init__(self, path: str | Path) -> None:
-        """Open the ledger, or create it; LedgerError if it cannot be written."""
-        self.path = Path(path)
-        self._engine = open_to_write(path)
+class Keys(Editor):
+    """The keys in a ledger. Gateways see a change within seconds; see `KeyRing`."""
 
     def create(self, key: Key, *, expires_at: datetime | None = None) -> str:
         """Book `key` and return its secret, which cannot be had again.
@@ -109,46 +102,22 @@ class Keys:
             _end(connection, name, [secret.id for secret in found.secrets], "revoked", now, now)
             return True
 
-    def close(self) -> None:
-        """Close the file."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """A transaction, whose failures are LedgerErrors that hold no values."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            message = f"cannot write to the ledger {self.path}: {cause(error)}"
-            raise LedgerError(message) from None
-
     def _state(self, connection: Connection, name: str, now: datetime) -> KeyState:
         for found in key_states(connection, now):
             if found.key.name == name:
                 return found
-        raise KeysError(f"there is no key {name!r} in {self.path}; `farthing keys list` shows all")
+        raise KeysError(
+            f"there is no key {name!r} in {self.address}; `farthing keys list` shows all"
+        )
 
 
-def list_keys(path: str | Path) -> list[KeyState]:
-    """The keys in the ledger at `path` as they stand now, by name.
+def list_keys(where: Where) -> list[KeyState]:
+    """The keys in the ledger at `where` as they stand now, by name.
 
     Raises LedgerError if there is no ledger, or it cannot be read.
     """
-    engine = open_to_read(path)
-    try:
-        with engine.begin() as connection:
-            return key_states(connection, datetime.now(UTC))
-    except SQLAlchemyError as error:
-        raise LedgerError(f"cannot read the ledger {path}: {cause(error)}") from None
-    finally:
-        engine.dispose()
+    with reading(where) as connection:
+        return key_states(connection, datetime.now(UTC))
 
 
 def _check(key: Key) -> None:

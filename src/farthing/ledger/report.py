@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, Select, case, distinct, func, select
@@ -14,6 +13,8 @@ from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
 from farthing.cost.prices import Price
 from farthing.ledger._queries import started_within
+from farthing.ledger.address import Where
+from farthing.ledger.engines import reading
 from farthing.ledger.plan_report import PlanReport, plan_reports
 from farthing.ledger.schema import (
     LEAVES_OF_VERSION_2,
@@ -22,7 +23,6 @@ from farthing.ledger.schema import (
     outcomes,
     timestamp,
 )
-from farthing.ledger.sqlite import open_to_read
 
 By = Literal["model", "plan", "key", "day", "user", "team"]
 TAG = "tag:"
@@ -104,14 +104,14 @@ class Report:
 
 
 def make_report(
-    path: str | Path,
+    where: Where,
     *,
     by: By | str = "model",
     since: datetime | None = None,
     price: Callable[[str], Price | None] = lambda _: None,
     seed: int = 0,
 ) -> Report:
-    """Add up the ledger at `path`; a gateway may go on writing to it.
+    """Add up the ledger at `where`; a gateway may go on writing to it.
 
     Args:
         by: what to group spend by; days are in UTC. "user" and "team" are the tags of those
@@ -124,19 +124,15 @@ def make_report(
         LedgerError: the ledger cannot be read.
     """
     label = _label(by)
-    engine = open_to_read(path)
-    try:
-        with engine.begin() as connection:
-            return Report(
-                by=by,
-                since=since,
-                groups=tuple(_spend(connection, label, since)),
-                total=next(_spend(connection, None, since)),
-                outcomes=_outcomes(connection, since),
-                plans=tuple(plan_reports(connection, since, price, seed)),
-            )
-    finally:
-        engine.dispose()
+    with reading(where) as connection:
+        return Report(
+            by=by,
+            since=since,
+            groups=tuple(_spend(connection, label, since)),
+            total=next(_spend(connection, None, since)),
+            outcomes=_outcomes(connection, since),
+            plans=tuple(plan_reports(connection, since, price, seed)),
+        )
 
 
 def _label(by: str) -> ColumnElement[Any]:

@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from farthing.core.errors import LedgerError
 from farthing.ledger import schema
-from farthing.ledger.sqlite import cause, engine_for, newer, schema_version
+from farthing.ledger.address import Address, Where
+from farthing.ledger.engines import cause, engine_for, existing, newer, schema_version
 
 _PATIENCE_S = 5.0
 FIRST = 1
@@ -29,7 +30,7 @@ class SchemaState:
         newest: that this program writes.
     """
 
-    path: Path
+    address: Address
     version: int
     newest: int = schema.SCHEMA_VERSION
 
@@ -41,26 +42,26 @@ class SchemaState:
         return "old" if self.version < self.newest else "newer"
 
 
-def schema_state(path: str | Path) -> SchemaState:
-    """The version of the ledger at `path`, whichever it is; nothing is changed.
+def schema_state(where: Where) -> SchemaState:
+    """The version of the ledger at `where`, whichever it is; nothing is changed.
 
     Raises LedgerError if there is no file, or it is no ledger.
     """
-    path = _existing(path)
-    engine = engine_for(path, "rw", begin="BEGIN", pragma="query_only = ON")
+    address = existing(where)
+    engine = engine_for(address, "read")
     try:
         with engine.begin() as connection:
-            return SchemaState(path, schema_version(connection, path))
+            return SchemaState(address, schema_version(connection, address))
     except SQLAlchemyError as error:
-        raise LedgerError(f"cannot read the ledger {path}: {cause(error)}") from error
+        raise LedgerError(f"cannot read the ledger {address}: {cause(error)}") from error
     finally:
         engine.dispose()
 
 
 def upgrade(
-    path: str | Path, *, backup: str | Path | None = None, patience_s: float = _PATIENCE_S
+    where: Where, *, backup: str | Path | None = None, patience_s: float = _PATIENCE_S
 ) -> tuple[int, int]:
-    """Bring the ledger at `path` to the newest version, in one transaction: wholly or not at all.
+    """Bring the ledger at `where` to the newest version, in one transaction: wholly or not at all.
 
     Rows are kept as they are. A file made before there were migrations is told what it is first.
 
@@ -75,28 +76,26 @@ def upgrade(
         LedgerError: there is no file, it is no ledger or one of a newer Farthing, another process
             is writing to it, or the copy cannot be made. The ledger is then as it was.
     """
-    path = _existing(path)
-    engine = engine_for(
-        path, "rw", begin="BEGIN IMMEDIATE", pragma="synchronous = FULL", busy_s=patience_s
-    )
+    address = existing(where)
+    engine = engine_for(address, "write", wait_s=patience_s)
     try:
         with engine.begin() as connection:  # from here on nobody else writes
-            version = schema_version(connection, path)
+            version = schema_version(connection, address)
             if version > schema.SCHEMA_VERSION:
-                raise newer(path, version)
+                raise newer(address, version)
             if version < schema.SCHEMA_VERSION:
-                if backup is not None:
-                    _copy(path, Path(backup))
+                if backup is not None and address.path is not None:
+                    _copy(address.path, Path(backup))
                 _migrate(connection)
     except OperationalError as error:
         if "locked" in str(error.orig):
             raise LedgerError(
-                f"another process is writing to the ledger {path}; stop the gateways that use it, "
-                "and upgrade then"
+                f"another process is writing to the ledger {address}; stop the gateways that "
+                "use it, and upgrade then"
             ) from error
-        raise LedgerError(f"cannot upgrade the ledger {path}: {cause(error)}") from error
+        raise LedgerError(f"cannot upgrade the ledger {address}: {cause(error)}") from error
     except SQLAlchemyError as error:
-        raise LedgerError(f"cannot upgrade the ledger {path}: {cause(error)}") from error
+        raise LedgerError(f"cannot upgrade the ledger {address}: {cause(error)}") from error
     finally:
         engine.dispose()
     return version, schema.SCHEMA_VERSION
@@ -130,10 +129,3 @@ def _copy(path: Path, backup: Path) -> None:
     except sqlite3.Error as error:
         backup.unlink(missing_ok=True)
         raise LedgerError(f"cannot copy the ledger to {backup}: {error}") from error
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.exists():
-        raise LedgerError(f"there is no ledger at {path}; name it with --db")
-    return path

@@ -14,7 +14,7 @@ from farthing.core.money import Cost
 from farthing.core.response import Sample
 from farthing.core.usage import Usage
 from farthing.ledger import ChargeRow, Ledger, MemoryLedger, ReservationRow, new_id
-from farthing.ledger.sqlite import open_to_read
+from farthing.ledger.engines import open_to_read
 
 
 def rows(path, query):
