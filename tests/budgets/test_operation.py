@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from farthing.budgets import Drains, Operation
-from farthing.core.errors import BudgetError, UnknownModelError, UpstreamError
+from farthing.budgets import Drains, Operation, refuse
+from farthing.core.errors import CapError, LedgerError, UnknownModelError, UpstreamError
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import ModelCard
 from farthing.core.protocols import Operation as OperationProtocol
@@ -148,7 +148,7 @@ async def test_a_cap_that_is_used_up_calls_nothing():
     assert op.remaining == Cost(1)
     await op.call("m", ASK, node="n")
     assert op.remaining == Cost(0)
-    with pytest.raises(BudgetError, match="2 attempts"):
+    with pytest.raises(CapError, match="2 attempts"):
         await op.call("m", ASK, node="n")
     assert (model.calls, len(op.attempts)) == (2, 2)
 
@@ -182,6 +182,92 @@ async def test_a_shutdown_books_what_it_cuts():
     assert await drains.wait(seconds=0.01) == 1
     (row,) = ledger.attempts
     assert (row.status, row.cost, model.aborted) == ("cancelled", None, True)
+
+
+async def test_a_call_whose_caller_left_is_broken_off_where_that_is_cheaper():
+    ledger, drains = MemoryLedger(), Drains()
+    model = Fake(gate=asyncio.Event(), on_disconnect="cancel")
+    op = operation(model, ledger, drains=drains)
+    call = asyncio.create_task(op.call("m", ASK, node="n"))
+    await asyncio.sleep(0.01)
+    call.cancel()
+    assert await drains.wait(1) == 0
+    (row,) = ledger.attempts
+    assert (row.status, row.cost, row.usage, model.aborted) == ("cancelled", None, None, True)
+    assert op.unknown_attempts == 1
+    assert not op.is_running
+
+
+async def test_a_call_that_is_broken_off_before_it_begins_is_booked_too():
+    ledger, drains = MemoryLedger(), Drains()
+    op = operation(Fake(gate=asyncio.Event(), on_disconnect="cancel"), ledger, drains=drains)
+    call = asyncio.create_task(op.call("m", ASK, node="n"))
+    await asyncio.sleep(0)
+    call.cancel()
+    assert await drains.wait(1) == 0
+    assert [row.status for row in ledger.attempts] == ["cancelled"]
+
+
+async def test_a_drain_takes_no_longer_than_it_may():
+    ledger, drains = MemoryLedger(), Drains()
+    model = Fake(gate=asyncio.Event(), drain_timeout_s=0.05)
+    op = operation(model, ledger, drains=drains)
+    call = asyncio.create_task(op.call("m", ASK, node="n"))
+    await asyncio.sleep(0.01)
+    call.cancel()
+    assert await drains.wait(5) == 0
+    (row,) = ledger.attempts
+    assert (row.status, row.cost, model.aborted) == ("cancelled", None, True)
+    assert row.error == "not read to its end within 0.05 s"
+
+
+@pytest.mark.parametrize("kind", ["sample", "retry", "fallback", "judge"])
+async def test_what_a_call_is_for_is_booked(kind):
+    ledger = MemoryLedger()
+    op = operation(Fake(), ledger)
+    await op.call("m", ASK, node="n", kind=kind)
+    assert (ledger.attempts[0].kind, op.attempts[0].kind) == (kind, kind)
+
+
+async def test_an_answer_from_a_cache_costs_nothing_and_is_booked():
+    ledger = MemoryLedger()
+    model = Fake()
+    op = operation(model, ledger, reader=last_word, cap=Cost(0))
+    response = op.book_cached("m", ASK, answered(cost=Cost(5), ttft_s=1.0), node="cache")
+    await op.finish("ok", response)
+    assert (model.calls, op.spent, op.usage) == (0, Cost(0), Usage())
+    assert response.samples[0].answer == "4"
+    (row,) = ledger.attempts
+    assert (row.kind, row.cost, row.price_source) == ("cache", Cost(0), "cache")
+    assert (row.status, row.usage, row.usage_basis, row.ttft_s) == ("ok", Usage(), "exact", None)
+    assert row.shares == ()  # what the sample would have cost alone is not zero, but unknown
+    with pytest.raises(UnknownModelError):
+        op.book_cached("nobody", ASK, answered(), node="cache")
+
+
+async def test_a_refusal_is_booked_without_waiting():
+    ledger, drains = MemoryLedger(), Drains()
+    id = refuse(ledger, "too dear", requested="m", key="alice", tags={"a": "b"}, drains=drains)
+    assert [row.id for row in ledger.operations] == [id]
+    assert ledger.outcomes == []
+    await drains.wait(1)
+    (begun,), (outcome,) = ledger.operations, ledger.outcomes
+    assert (begun.requested, begun.key, begun.tags) == ("m", "alice", {"a": "b"})
+    assert (outcome.operation_id, outcome.status, outcome.error) == (id, "refused", "too dear")
+    assert ledger.attempts == []
+
+
+async def test_a_refusal_that_cannot_be_booked_is_logged(caplog):
+    class Full(MemoryLedger):
+        async def finish(self, row):
+            raise LedgerError("the disk is full")
+
+    drains = Drains()
+    id = refuse(Full(), "too dear", requested="m", drains=drains)
+    await drains.wait(1)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"operation {id}: the disk is full"
+    ]
 
 
 async def test_cancelling_without_a_ledger_aborts_the_call():

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -135,6 +136,41 @@ async def test_a_generator_that_nobody_closes_is_drained_too(start, ledger, drai
     gate.set()
     await drains.wait()
     assert [(row.status, row.cost) for row in ledger.attempts] == [("cancelled", COST)]
+
+
+@pytest.mark.parametrize(
+    ("card", "error"),
+    [
+        ({"on_disconnect": "cancel"}, None),
+        ({"drain_timeout_s": 0.05}, "not read to its end within 0.05 s"),
+    ],
+)
+async def test_a_stream_is_broken_off(start, ledger, drains, card, error):
+    model = Streaming(gate=asyncio.Event())
+    model.card = replace(model.card, **card)
+    op = start(model)
+    stream = op.stream("m", ASK, node="n", kind="fallback")
+    await anext(stream)
+    await stream.aclose()
+    assert await drains.wait(5) == 0
+    (row,) = ledger.attempts
+    assert (row.status, row.error, row.kind) == ("cancelled", error, "fallback")
+    assert (row.usage, row.cost, row.samples[0].text) == (None, None, "one ")
+    assert model.closed
+    assert (op.unknown_attempts, op.is_running) == (1, False)
+
+
+async def test_what_was_told_before_it_was_broken_off_counts(start, ledger, drains):
+    model = Streaming([CHUNKS[0], CHUNKS[-1], *[Chunk("x")] * 1000])
+    model.card = replace(model.card, on_disconnect="cancel")
+    stream = start(model).stream("m", ASK, node="n")
+    await anext(stream)
+    await asyncio.sleep(0.01)
+    await stream.aclose()
+    await drains.wait(5)
+    (row,) = ledger.attempts
+    assert (row.status, row.usage, row.cost) == ("cancelled", USAGE, COST)
+    assert model.sent < 100
 
 
 async def test_a_slow_consumer_holds_the_upstream_back_until_it_leaves(start, ledger, drains):

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -239,13 +241,24 @@ async def test_worst_case_wants_max_tokens(gateway, store):
     await ask(gateway, "cheap")
 
 
-async def test_an_operation_stops_at_its_cap(gateway, store):
+async def test_an_operation_stops_at_its_cap_with_what_it_has(gateway, store, path):
     store.set(Budget("each", ONE * 1000, per_operation=ONE))
-    with pytest.raises(APIStatusError, match=r"cap of 0\.00003 USD is used up") as no:
-        await ask(gateway, "strict")
-    assert no.value.status_code == 402
+    raw = await ask(gateway, "strict")
+    assert raw.headers["x-farthing-stopped"] == "cap"
+    told = raw.parse()
+    assert told.choices[0].message.content == "hello"
+    assert (told.farthing["stopped"], told.farthing["answered_by"]) == ("cap", "parrot")
     assert gateway.upstream.requests == []
     assert await settled(gateway, "each") == ONE * len(gateway.parrot.calls)
+    chunks = [chunk async for chunk in (await ask(gateway, "strict", stream=True)).parse()]
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "hello"
+    assert chunks[-1].farthing["stopped"] == "cap"
+    assert "x-farthing-stopped" not in (await ask(gateway, "parrot")).headers
+    gateway.service.budgets.close()
+    with closing(sqlite3.connect(path)) as ledger:
+        query = "SELECT status, answered_by, answer, stopped FROM outcomes ORDER BY operation_id"
+        stopped = ("ok", "parrot", "hello", "cap")
+        assert ledger.execute(query).fetchall() == [stopped, stopped, (*stopped[:3], None)]
 
 
 async def test_budgets_that_cannot_be_read_let_nobody_through(gateway, tmp_path):

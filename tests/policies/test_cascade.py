@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from farthing.budgets.operation import Operation
-from farthing.core.errors import PlanError, UpstreamError
+from farthing.core.errors import CapError, PlanError, UpstreamError
 from farthing.core.money import Cost
 from farthing.core.protocols import ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.cost.prices import PriceBook
+from farthing.ledger import MemoryLedger
 from farthing.policies import Cascade, Single, Stage, from_params
 
 
@@ -37,8 +39,8 @@ class Scripted:
         raise NotImplementedError
 
 
-async def answer(policy, *models, **settings):
-    operation = Operation({m.card.name: m for m in models}, prices=PriceBook())
+async def answer(policy, *models, cap=None, **settings):
+    operation = Operation({m.card.name: m for m in models}, prices=PriceBook(), cap=cap)
     response = await policy.answer(Request.ask("?", **settings), operation)
     return response, operation
 
@@ -120,6 +122,71 @@ async def test_null_answers_are_accepted_only_by_the_last():
     small, large = Scripted("s", None, None, None), Scripted("l", None)
     response, _ = await answer(cascade(Stage("s", 3, 0.3), Stage("l")), small, large)
     assert (response.model, response.samples[0].answer) == ("l", None)
+
+
+@pytest.mark.parametrize(
+    ("cap", "model", "text", "asked"),
+    [
+        (30, "s", "b", 3),  # the majority of the samples had, though five were wanted
+        (50, "s", "b", 5),  # the first stage is done and rejected; the second is refused
+        (60, "l", "x", 6),  # what the last stage has, however little
+        (80, "l", "y", 8),
+    ],
+)
+async def test_a_cap_ends_it_with_the_best_there_is(cap, model, text, asked):
+    small, large = Scripted("s", *"abbcc"), Scripted("l", *"xyyxx")
+    policy = cascade(Stage("s", 5, 0.9), Stage("l", 5), signal="given")
+    response, operation = await answer(policy, small, large, cap=Cost(cap))
+    assert (response.model, response.text) == (model, text)
+    assert response.samples[0].columns["signal"] is None
+    assert (operation.stopped, len(operation.attempts)) == ("cap", asked)
+    assert len(small.asked) + len(large.asked) == asked
+
+
+async def test_a_vote_that_its_last_samples_decide_is_not_stopped():
+    small = Scripted("s", *"aaa")
+    response, operation = await answer(cascade(Stage("s", 3, 0.6), Stage("l")), small, cap=Cost(20))
+    assert (response.text, operation.stopped) == ("a", None)
+    assert response.samples[0].columns["signal"] == 2 / 3
+
+
+async def test_a_cap_keeps_the_samples_that_are_under_way():
+    gate = asyncio.Event()
+
+    class Slow(Scripted):
+        async def complete(self, request: Request) -> Response:
+            if self.asked:
+                await gate.wait()
+            return await super().complete(request)
+
+    small, ledger = Slow("s", *"aba"), MemoryLedger()
+    operation = Operation({"s": small}, prices=PriceBook(), cap=Cost(15), ledger=ledger)
+    asking = asyncio.create_task(cascade(Stage("s", 5)).answer(Request.ask("?"), operation))
+    await asyncio.sleep(0.01)
+    assert not asking.done()
+    gate.set()
+    response = await asking
+    assert (response.text, operation.stopped) == ("a", "cap")
+    assert [row.status for row in ledger.attempts] == ["ok"] * 3
+    await operation.finish("ok", response)
+    assert (ledger.outcomes[0].stopped, ledger.outcomes[0].signal) == ("cap", None)
+
+
+async def test_a_signal_that_the_cap_refuses_leaves_the_answer():
+    policy = Cascade((Stage("s", 1, 0.5), Stage("l")), signal="judged", signal_attempt=True)
+    models = Scripted("s", "a"), Scripted("s#judged", "-"), Scripted("l", "b")
+    response, operation = await answer(policy, *models, cap=Cost(10))
+    assert (response.model, response.text, operation.stopped) == ("s", "a", "cap")
+    _, operation = await answer(policy, Scripted("s", "a"), *models[1:])
+    assert [attempt.kind for attempt in operation.attempts] == ["sample", "judge", "sample"]
+
+
+@pytest.mark.parametrize("policy", [cascade(Stage("s", 5)), cascade(Stage("s")), Single("s")])
+async def test_a_cap_that_leaves_no_answer_is_an_error(policy):
+    operation = Operation({"s": Scripted("s", "a")}, prices=PriceBook(), cap=Cost(0))
+    with pytest.raises(CapError, match="0 attempts"):
+        await policy.answer(Request.ask("?"), operation)
+    assert operation.stopped is None
 
 
 async def test_a_failing_sample_fails_as_itself():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 
 from farthing.core.money import Cost
-from farthing.core.protocols import ModelCard
+from farthing.core.protocols import Kind, ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Response
 from farthing.cost.prices import Price
@@ -38,6 +38,7 @@ class Attempt:
     response: Response | None = None
     cost: Cost | None = None
     error: str | None = None
+    kind: Kind = "sample"
 
     def row(self, operation_id: str, card: ModelCard, price: Price | None) -> AttemptRow:
         """The ledger's row; `price` is what the cost was reckoned by, if it was."""
@@ -56,6 +57,7 @@ class Attempt:
             price_date=price.date if price else None,
             latency_s=perf_counter() - self.started,
             temperature=self.request.temperature,
+            kind=self.kind,
         )
         if response is None:
             return row
@@ -66,7 +68,7 @@ class Attempt:
             latency_s=response.latency_s,
             ttft_s=response.ttft_s,
             samples=response.samples,
-            shares=share(response, price),
+            shares=() if self.kind == "cache" else share(response, price),
             upstream_id=response.upstream_id,
             service_tier=response.service_tier,
         )
@@ -76,4 +78,6 @@ class Attempt:
             return price.source
         if self.cost is None:
             return None
+        if self.kind == "cache":
+            return "cache"
         return "not reached" if self.response is None else card.price_source or "model"

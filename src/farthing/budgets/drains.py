@@ -25,6 +25,12 @@ class Drains:
         task.add_done_callback(self._done)
         return task
 
+    def limit(self, task: asyncio.Task[Any], seconds: float) -> None:
+        """Cancel `task` if it is not done in `seconds`, telling it why."""
+        reason = f"not read to its end within {seconds:g} s"
+        timer = asyncio.get_running_loop().call_later(seconds, task.cancel, reason)
+        task.add_done_callback(lambda _: timer.cancel())
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():

@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from farthing.budgets._stream import StreamReader
 from farthing.budgets.attempt import Attempt
 from farthing.budgets.drains import Drains, drains
-from farthing.core.errors import BudgetError, RequestError, UnknownModelError, UpstreamError
+from farthing.core.errors import CapError, RequestError, UnknownModelError, UpstreamError
 from farthing.core.money import Cost
-from farthing.core.protocols import Model, ModelCard
+from farthing.core.protocols import Kind, Model, ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
@@ -47,6 +47,12 @@ class Operation:
         budget, alpha: what the plan's certificate says about this operation.
         drains: holds the calls that go on when the caller has left.
         id: made by `new_id`; None for a new one.
+
+    Attributes:
+        attempts: its calls, in the order in which they began.
+        spent: what those that are booked cost, as far as it is known.
+        unknown_attempts: how many of them are of unknown cost.
+        stopped: what ended it before its policy had decided; see `stop`.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Operation:
         self.attempts: list[Attempt] = []
         self.spent = Cost(0)
         self.unknown_attempts = 0
+        self.stopped: Literal["cap"] | None = None
         self._drains = drains
         self._running: set[asyncio.Task[Any]] = set()
         if ledger is not None:
@@ -117,19 +124,21 @@ class Operation:
         """What is known about `model`; UnknownModelError if there is none of that name."""
         return self._model(model).card
 
-    async def call(self, model: str, request: Request, *, node: str) -> Response:
+    async def call(
+        self, model: str, request: Request, *, node: str, kind: Kind = "sample"
+    ) -> Response:
         """Call `model`, read its answers, price and book the attempt.
 
         If the caller is cancelled, an operation with a ledger lets the call run on in the
-        background and books what it is billed.
+        background, or breaks it off, as the model's card says, and books what it is billed.
 
         Raises:
             UnknownModelError: there is no such model.
-            BudgetError: the cap was already reached; nothing was called.
+            CapError: the cap was already reached; nothing was called.
             UpstreamError: the model failed; the attempt is booked.
         """
         chosen = self._model(model)
-        attempt = self._attempt(model, request, node)
+        attempt = self._attempt(model, request, node, kind)
         if self.ledger is None:
             return await self._complete(chosen, request, attempt)
         work = self._spawn(self._complete(chosen, request, attempt))
@@ -137,19 +146,20 @@ class Operation:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             if not work.done():
-                attempt.status = "cancelled"
+                self._leave(attempt, work)
             raise
 
     async def stream(
-        self, model: str, request: Request, *, node: str
+        self, model: str, request: Request, *, node: str, kind: Kind = "sample"
     ) -> AsyncGenerator[Chunk, None]:
         """As `call`, piece by piece.
 
         The attempt is booked before the last chunk's successor is asked for, once, also when
-        the consumer goes away: then the rest of the answer is read in the background.
+        the consumer goes away: then the rest of the answer is read in the background, or left
+        unread, as the model's card says.
         """
         chosen = self._model(model)
-        attempt = self._attempt(model, request, node)
+        attempt = self._attempt(model, request, node, kind)
         reader = StreamReader(model, attempt.started)
         task = self._spawn(self._read(chosen, request, attempt, reader))
         try:
@@ -158,8 +168,35 @@ class Operation:
             await task
         finally:
             if not task.done():
-                attempt.status = "cancelled"
+                self._leave(attempt, task)
                 reader.leave()
+
+    def book_cached(
+        self, model: str, request: Request, response: Response, *, node: str
+    ) -> Response:
+        """Book an answer of `model` that a cache had: nothing was called, and it costs nothing.
+
+        Returns it as booked, without tokens, since none were billed. It is booked also when the
+        cap is used up. Raises UnknownModelError if there is no such model.
+        """
+        self._model(model)
+        attempt = self._begin(model, request, node, "cache")
+        response = replace(
+            response,
+            samples=tuple(self._read_answer(sample) for sample in response.samples),
+            usage=Usage(),
+            usage_basis="exact",
+            cost=Cost(0),
+            latency_s=perf_counter() - attempt.started,
+            ttft_s=None,
+        )
+        attempt.response, attempt.cost = response, response.cost
+        self._settle(attempt, None)
+        return response
+
+    def stop(self, reason: Literal["cap"]) -> None:
+        """Mark the operation: its answer is the best there was when `reason` ended it."""
+        self.stopped = reason
 
     async def finish(
         self,
@@ -186,6 +223,7 @@ class Operation:
                 budget=self.budget,
                 alpha=self.alpha,
                 error=error,
+                stopped=self.stopped,
             )
         )
 
@@ -212,12 +250,25 @@ class Operation:
             known = ", ".join(sorted(self.models)) or "none"
             raise UnknownModelError(f"there is no model {name!r}; known are: {known}") from None
 
-    def _attempt(self, model: str, request: Request, node: str) -> Attempt:
+    def _leave(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
+        """Nobody waits for `task` any more: let it read on for some time, or break it off."""
+        attempt.status = "cancelled"
+        card = self.models[attempt.model].card
+        if card.on_disconnect == "cancel":
+            # A task that is cancelled before its first step books nothing.
+            asyncio.get_running_loop().call_soon(task.cancel)
+        else:
+            self._drains.limit(task, card.drain_timeout_s)
+
+    def _attempt(self, model: str, request: Request, node: str, kind: Kind) -> Attempt:
         if self.cap is not None and self.spent >= self.cap:
-            raise BudgetError(
+            raise CapError(
                 f"the operation's cap of {self.cap} USD is used up: {self.spent} USD spent in "
                 f"{len(self.attempts)} attempts; {model!r} was not called"
             )
+        return self._begin(model, request, node, kind)
+
+    def _begin(self, model: str, request: Request, node: str, kind: Kind) -> Attempt:
         attempt = Attempt(
             number=len(self.attempts),
             node=node,
@@ -225,6 +276,7 @@ class Operation:
             started=perf_counter(),
             started_at=None if self.ledger is None else datetime.now(UTC),
             request=request,
+            kind=kind,
         )
         self.attempts.append(attempt)
         return attempt
@@ -259,7 +311,7 @@ class Operation:
     ) -> None:
         cancelled = isinstance(error, asyncio.CancelledError)
         attempt.status = "cancelled" if cancelled else "failed"
-        attempt.error = None if cancelled else f"{type(error).__name__}: {error}"
+        attempt.error = (str(error) or None) if cancelled else f"{type(error).__name__}: {error}"
         if partial is not None and (partial.usage is not None or partial.text):
             self._book(attempt, model, partial, complete=False)
             return

@@ -111,7 +111,11 @@ class UpstreamError(FarthingError):
 
 
 class BudgetError(FarthingError):
-    """An operation that would exceed its cap."""
+    """What a budget does not allow."""
+
+
+class CapError(BudgetError):
+    """A call that was not made, because its operation has used up its cap."""
 
 
 class LedgerError(FarthingError):

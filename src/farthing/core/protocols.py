@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from farthing.core.money import Cost, Rates
 from farthing.core.request import Request
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Logits = NDArray[np.float32]
+
+Kind = Literal["sample", "retry", "fallback", "judge", "cache"]
+"""What a call is for: an answer, the same again, another model in place of one that failed, a
+judgement of answers, or none, since a cache had the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,9 @@ class ModelCard:
         context_window: tokens; None if unknown.
         shows: what an answer can carry: "text", "logprobs" (of each token), "hidden".
         n: whether one call can return several samples with the prompt billed once.
+        on_disconnect: what becomes of a call whose caller leaves: "drain" reads it to its end in
+            the background, "cancel" breaks it off, for upstreams that then bill less.
+        drain_timeout_s: seconds that such a call is read on at most, before it is broken off.
     """
 
     name: str
@@ -38,6 +45,8 @@ class ModelCard:
     context_window: int | None = None
     shows: frozenset[str] = frozenset({"text"})
     n: bool = False
+    on_disconnect: Literal["drain", "cancel"] = "drain"
+    drain_timeout_s: float = 300.0
 
 
 @runtime_checkable
@@ -69,15 +78,24 @@ class Operation(Protocol):
         """What is known about `model`; UnknownModelError if there is none of that name."""
         ...
 
-    async def call(self, model: str, request: Request, *, node: str) -> Response:
+    async def call(
+        self, model: str, request: Request, *, node: str, kind: Kind = "sample"
+    ) -> Response:
         """Admit, call, read the answers, price and record one attempt.
 
-        `node` says which part of the policy asked, such as "cascade/0".
+        `node` says which part of the policy asked, such as "cascade/0". Raises CapError, and
+        calls nothing, if the operation's cap is used up.
         """
         ...
 
-    def stream(self, model: str, request: Request, *, node: str) -> AsyncIterator[Chunk]:
+    def stream(
+        self, model: str, request: Request, *, node: str, kind: Kind = "sample"
+    ) -> AsyncIterator[Chunk]:
         """As `call`, piece by piece; booked even when the consumer goes away."""
+        ...
+
+    def stop(self, reason: Literal["cap"]) -> None:
+        """Mark the operation: its answer is the best there was when `reason` ended it."""
         ...
 
 

@@ -14,7 +14,7 @@ def farthing_json(operation: Operation, plan: str | None, answered_by: str) -> d
     """The object `farthing` of an answer.
 
     `cost_usd` is null while the cost of any attempt is unknown; `known_cost_usd` is the sum of
-    the others.
+    the others; `stopped` is "cap" if the operation's cap ended it before the plan had decided.
     """
     basis = _basis(operation)
     return {
@@ -25,13 +25,14 @@ def farthing_json(operation: Operation, plan: str | None, answered_by: str) -> d
         "cost_usd": None if basis == "unknown" else str(operation.spent),
         "cost_basis": basis,
         "known_cost_usd": str(operation.spent),
+        "stopped": operation.stopped,
     }
 
 
 def farthing_headers(
     operation: Operation, plan: str | None, answered_by: str | None, *, done: bool
 ) -> dict[str, str]:
-    """The headers `x-farthing-*`; cost and attempts only once the operation is `done`."""
+    """The headers `x-farthing-*`; what it came to only once the operation is `done`."""
     headers = {"x-farthing-operation": operation.id}
     if plan is not None:
         headers["x-farthing-plan"] = plan
@@ -39,6 +40,8 @@ def farthing_headers(
         headers["x-farthing-answered-by"] = answered_by
     if done:
         headers["x-farthing-attempts"] = str(len(operation.attempts))
+        if operation.stopped is not None:
+            headers["x-farthing-stopped"] = operation.stopped
         if _basis(operation) != "unknown":
             headers["x-farthing-cost-usd"] = str(operation.spent)
     return headers

@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Literal
 
 from farthing.core.money import Cost
+from farthing.core.protocols import Kind
 from farthing.core.response import Basis, Sample
 from farthing.core.usage import Usage
 from farthing.cost.shares import SampleShare
 
 Status = Literal["ok", "failed", "cancelled"]
 Ending = Literal["ok", "failed", "cancelled", "refused", "lost"]
-Kind = Literal["sample", "retry", "fallback", "judge", "cache"]
 ChargeBasis = Literal["counted", "assumed", "lost"]
 
 

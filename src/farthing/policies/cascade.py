@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from farthing.core.errors import CapError
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
 from farthing.core.response import Response, Sample
+from farthing.policies.stopping import or_best
 from farthing.signals.vote import Vote, votes_needed
 
 VOTING = ("agreement", "pooled-agreement")
@@ -52,6 +54,9 @@ class Cascade:
     of a recording, its value at the first of those samples. Sampling stops when neither
     decision nor answer can change any more, so that the outcome is that of all samples.
 
+    When the operation's cap refuses a call, the answer is what the samples of the stage at hand
+    say so far, or the stage before if there are none yet; it then has no signal.
+
     Source: C3PO (Valkanas et al., 2025), Mixture of Thoughts (Yue et al., 2024) for pooling.
 
     Attributes:
@@ -79,6 +84,15 @@ class Cascade:
 
     async def answer(self, request: Request, operation: Operation) -> Response:
         """The first accepted answer; its signal is in the sample's `columns["signal"]`."""
+        asked: list[_Asked] = []
+        return await or_best(
+            self._decide(request, operation, asked), operation, lambda: _best(asked)
+        )
+
+    async def _decide(
+        self, request: Request, operation: Operation, asked: list[_Asked]
+    ) -> Response:
+        """As `answer`; notes the stages in `asked` as they give samples."""
         if self.temperature is not None:
             request = replace(request, temperature=self.temperature)
         if self.signal in LOGPROBS:
@@ -92,31 +106,31 @@ class Cascade:
             wanted_later = pooled and called[index + 1].accept != "always"
             earlier = pool if pooled else []
             vote = Vote(stage.samples + len(earlier), (sample.answer for sample in earlier))
-            samples = await self._draw(
-                stage, vote, request, operation, node, stop_on_reject=not wanted_later
+            drawn = _Asked(stage.model, vote, pool)
+            asked.append(drawn)
+            await self._draw(
+                stage, drawn, request, operation, node, stop_on_reject=not wanted_later
             )
-            pool = [*pool, *samples]
-            chosen = _first(samples, vote.winner) or _first(pool, vote.winner) or samples[0]
+            pool = [*pool, *drawn.samples]
             value = vote.share
             if self.signal not in VOTING and not final:
-                value = await self._value(stage.model, chosen, samples, request, operation, node)
+                value = await self._value(drawn, request, operation, node)
             if final or value >= float(stage.accept):
-                columns = {**chosen.columns, "signal": value if math.isfinite(value) else None}
-                return Response(stage.model, (replace(chosen, columns=columns),))
+                return drawn.response(value if math.isfinite(value) else None)
         raise AssertionError("the last stage accepts always")
 
     async def _draw(
         self,
         stage: Stage,
-        vote: Vote,
+        drawn: _Asked,
         request: Request,
         operation: Operation,
         node: str,
         *,
         stop_on_reject: bool,
-    ) -> list[Sample]:
-        """Samples of one stage, counted in `vote`, no more than the decision takes."""
-        samples: list[Sample] = []
+    ) -> None:
+        """Add samples of one stage to `drawn`, no more than the decision takes."""
+        samples, vote = drawn.samples, drawn.vote
         voting = self.signal in VOTING or stage.accept == "always"
         need = 0
         if self.signal in VOTING and not isinstance(stage.accept, str):
@@ -133,7 +147,6 @@ class Cascade:
             ):
                 samples.append(sample)
                 vote.add(sample.answer)
-        return samples
 
     async def _ask(
         self, model: str, request: Request, operation: Operation, node: str, first: int, count: int
@@ -147,29 +160,37 @@ class Cascade:
         ]
         if count == 1:
             return (await operation.call(model, requests[0], node=node)).samples
+        refused: list[CapError] = []
+
+        async def ask(one: Request) -> Sequence[Sample]:
+            try:
+                return (await operation.call(model, one, node=node)).samples[:1]
+            except CapError as error:  # those that were let through are waited for
+                refused.append(error)
+                return ()
+
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(operation.call(model, r, node=node)) for r in requests]
+                tasks = [group.create_task(ask(one)) for one in requests]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        return [task.result().samples[0] for task in tasks]
+        samples = [sample for task in tasks for sample in task.result()]
+        if not samples:
+            raise refused[0]
+        return samples
 
     async def _value(
-        self,
-        model: str,
-        chosen: Sample,
-        samples: Sequence[Sample],
-        request: Request,
-        operation: Operation,
-        node: str,
+        self, drawn: _Asked, request: Request, operation: Operation, node: str
     ) -> float:
         """The signal of a stage's commonest answer; minus infinity where it is unknown."""
+        chosen = drawn.chosen
         if self.signal_attempt:
             asked = (*request.messages, Message("assistant", chosen.answer or ""))
             check = replace(request, messages=asked, question=request.question_id(), raw=None)
-            await operation.call(f"{model}#{self.signal}", check, node=f"{node}/signal")
+            judge = f"{drawn.model}#{self.signal}"
+            await operation.call(judge, check, node=f"{node}/signal", kind="judge")
         if self.signal in LOGPROBS:
-            values = [getattr(s, self.signal) for s in samples if s.answer == chosen.answer]
+            values = [getattr(s, self.signal) for s in drawn.samples if s.answer == chosen.answer]
         else:
             values = [chosen.columns.get(self.signal)]
         known = [value for value in values if value is not None]
@@ -194,6 +215,38 @@ class Cascade:
         params = dict(params)
         stages = tuple(Stage(**stage) for stage in params.pop("stages"))
         return cls(stages=stages, **params)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A stage that was asked.
+
+    Attributes:
+        pool: samples of the stages before it.
+        samples: its own so far.
+    """
+
+    model: str
+    vote: Vote
+    pool: Sequence[Sample]
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def chosen(self) -> Sample:
+        """The sample with the answer that leads the vote; its own before others."""
+        winner = self.vote.winner
+        return _first(self.samples, winner) or _first(self.pool, winner) or self.samples[0]
+
+    def response(self, signal: float | None) -> Response:
+        """Its answer, given with `signal`."""
+        chosen = self.chosen
+        columns = {**chosen.columns, "signal": signal}
+        return Response(self.model, (replace(chosen, columns=columns),))
+
+
+def _best(asked: Sequence[_Asked]) -> Response | None:
+    """The answer of the last stage that gave a sample; None if none did."""
+    return next((stage.response(None) for stage in reversed(asked) if stage.samples), None)
 
 
 def _first(samples: Sequence[Sample], answer: str | None) -> Sample | None:
