@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import socket
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -232,3 +233,33 @@ async def test_neither_keys_nor_prompts_in_logs_and_errors(
         assert "secret" not in text
         assert "private" not in text
     assert "secret" not in repr(gateway.ledger)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"on_disconnect": "cancel"}, None),
+        ({"drain_timeout_s": 0.05}, "not read to its end within 0.05 s"),
+    ],
+)
+async def test_a_call_whose_client_left_is_broken_off(
+    gateway: Any, stream: bool, settings: dict[str, Any], error: str | None
+) -> None:
+    model = gateway.service.models["gpt"]
+    model.card = replace(model.card, **settings)
+    gateway.upstream.words = ("word ",) * 50
+    gateway.upstream.chunk_delay_s = gateway.upstream.delay_s = 0.2
+    client = gateway.client(timeout=0.5 if stream else 0.1)
+    if stream:
+        chunks = await client.chat.completions.create(model="gpt", messages=ASK, stream=True)
+        await anext(aiter(chunks))
+        await chunks.close()
+    else:
+        with pytest.raises(openai.APITimeoutError):
+            await client.chat.completions.create(model="gpt", messages=ASK)
+    (row,) = await gateway.attempts(1)
+    assert await gateway.service.drains.wait(2) == 0
+    assert (row.status, row.error, row.cost, row.usage) == ("cancelled", error, None, None)
+    assert bool(row.samples) == stream
+    assert gateway.upstream.answered == 0

@@ -201,6 +201,8 @@ def _http(config: Config, name: str, settings: HttpConfig) -> Model:
             rates=_card_rates(settings.price),
             stream_usage=settings.stream_usage,
             env_proxy=settings.env_proxy,
+            on_disconnect=settings.on_disconnect,
+            drain_timeout_s=settings.drain_timeout_s,
         )
     except MoneyError as error:
         raise config.error(str(error), "models", name, "price") from error

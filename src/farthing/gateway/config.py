@@ -149,6 +149,8 @@ class HttpConfig(_Section, frozen=True, kw_only=True):
     n: bool = True
     stream_usage: bool = True
     env_proxy: bool = False
+    on_disconnect: Literal["drain", "cancel"] = "drain"
+    drain_timeout_s: Seconds = 300
     price: PriceConfig | None = None
     prices: tuple[PriceEntry, ...] = ()
 

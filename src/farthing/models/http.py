@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import msgspec
@@ -56,6 +56,8 @@ class HttpModel:
         rates: Rates | None = None,
         stream_usage: bool = True,
         env_proxy: bool = False,
+        on_disconnect: Literal["drain", "cancel"] = "drain",
+        drain_timeout_s: float = 300,
     ) -> None:
         """An upstream, not yet connected.
 
@@ -72,6 +74,10 @@ class HttpModel:
             rates: prices that take precedence over the price book.
             stream_usage: whether streams are asked for usage (`stream_options`).
             env_proxy: whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY are obeyed.
+            on_disconnect: what becomes of a call whose client leaves: "drain" reads its answer
+                to the end, "cancel" closes its connection.
+            drain_timeout_s: seconds for the rest of such an answer, before its connection is
+                closed all the same.
 
         Raises ConfigError for an address that is none, or a variable that is not set.
         """
@@ -93,6 +99,8 @@ class HttpModel:
             upstream_name=model or name,
             shows=frozenset({"text", "logprobs"}),
             n=n,
+            on_disconnect=on_disconnect,
+            drain_timeout_s=drain_timeout_s,
         )
         self._url, self._shown_url = url, base_url
         self._model, self._key_env = model or name, key_env
