@@ -62,7 +62,7 @@ def test_report_without_a_ledger(tmp_path):
     done = farthing("report", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "farthing: there is no ledger at farthing.db; name the one to read with --db\n"
+        "farthing: there is no ledger at farthing.db; name it with --db\n"
     )
     assert farthing("report", "--since", "noon", cwd=tmp_path).returncode == 2
 

@@ -14,6 +14,7 @@ from farthing.core.money import Cost
 from farthing.ledger.address import Where
 from farthing.ledger.engines import reading
 from farthing.ledger.schema import attempts, operations, outcomes, timestamp
+from farthing.ledger.tags import tag
 
 _LONGEST = timedelta(days=1)  # that an operation can last; spares a look at all that ever began
 
@@ -54,10 +55,10 @@ def spent(
     )
     if window.rolling is not None:
         by_second = window.rolling <= timedelta(hours=1)
-        cut = func.substr(ended, 1, 19 if by_second else 16)
-        rows = rows.group_by(cut).order_by(cut)
+        cut = func.substr(ended, 1, 19 if by_second else 16).label("cut")
+        rows = rows.add_columns(cut).group_by("cut").order_by("cut")
     found = connection.execute(rows).all()
-    return [(datetime.fromisoformat(at), int(pico)) for pico, at in found if pico is not None]
+    return [(datetime.fromisoformat(at), int(pico)) for pico, at, *_ in found if pico is not None]
 
 
 def window_start(stored: StoredBudget, now: datetime) -> datetime | None:
@@ -97,4 +98,4 @@ def _scope(scope: str) -> ColumnElement[Any]:
         kind, _, name = name.partition("=")
     if scope == "all":
         return true()
-    return func.json_extract(operations.c.tags, f'$."{kind}"') == name
+    return tag(kind) == name

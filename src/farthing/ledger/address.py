@@ -55,25 +55,25 @@ class Address:
     @property
     def has_password(self) -> bool:
         """Whether the URL holds a password."""
-        return self.url is not None and (
-            self.url.password is not None or "password" in self.url.query
-        )
+        return self.url is not None and (bool(self.url.password) or "password" in self.url.query)
 
     def __str__(self) -> str:
         if self.url is None:
             return str(self.path)
-        user = self.url.username or self.url.query.get("user")
-        host = self.url.host or self.url.query.get("host") or ""
-        port = self.url.port or self.url.query.get("port")
-        return "".join(
-            [
-                "postgresql://",
-                f"{user}@" if user else "",
-                str(host),
-                f":{port}" if port else "",
-                f"/{self.url.database or ''}",
-            ]
-        )
+        told = {part: self._part(part) for part in ("username", "host", "port", "database")}
+        user = f"{told['username']}@" if told["username"] else ""
+        port = f":{told['port']}" if told["port"] else ""
+        host, socket = told["host"], ""
+        if host.startswith("/"):
+            host, socket = "", f"?host={host}"
+        return f"postgresql://{user}{host}{port}/{told['database']}{socket}"
+
+    def _part(self, name: str) -> str:
+        """A part of the URL, which may stand among its options, under libpq's name."""
+        assert self.url is not None
+        libpq = {"username": "user", "database": "dbname"}.get(name, name)
+        found = getattr(self.url, name) or self.url.query.get(libpq) or ""
+        return found if isinstance(found, str) else str(found)
 
 
 Where = str | Path | Address

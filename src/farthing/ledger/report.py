@@ -23,6 +23,7 @@ from farthing.ledger.schema import (
     outcomes,
     timestamp,
 )
+from farthing.ledger.tags import tag
 
 By = Literal["model", "plan", "key", "day", "user", "team"]
 TAG = "tag:"
@@ -140,7 +141,7 @@ def _label(by: str) -> ColumnElement[Any]:
     if by in ("user", "team"):
         by = TAG + by
     if by.startswith(TAG) and len(by) > len(TAG) and not {'"', "\\"} & set(by):
-        return func.json_extract(operations.c.tags, f'$."{by.removeprefix(TAG)}"')
+        return tag(by.removeprefix(TAG))
     labels: dict[str, ColumnElement[Any]] = {
         "model": attempts.c.model,
         "plan": operations.c.plan,
@@ -174,20 +175,22 @@ def _spend(
         select(*columns).select_from(attempts.join(operations)).where(*started_within(since, None))
     )
     if label is not None:
-        query = query.add_columns(label).group_by(label).order_by(label)
+        named = label.label("label")
+        query = query.add_columns(named).group_by("label").order_by(named.nulls_first())
     for row in connection.execute(query):
         calls, attempted, failed, cancelled, high, low, unpriced, untold, guessed, *rest = row
+        leaves = rest[: len(LEAVES)]
         yield Spend(
-            name=rest[len(LEAVES)] if label is not None else None,
+            name=rest[-1] if label is not None else None,
             operations=calls,
             attempts=attempted,
             failed=failed,
             cancelled=cancelled,
-            spend=Cost(high * _MILLION + low),
+            spend=Cost(int(high) * _MILLION + int(low)),
             unknown_cost=unpriced,
             unknown_usage=untold,
             estimated_usage=guessed,
-            tokens=dict(zip(LEAVES, rest, strict=False)),
+            tokens={leaf: told and int(told) for leaf, told in zip(LEAVES, leaves, strict=True)},
         )
 
 
@@ -196,12 +199,12 @@ def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _outcomes(connection: Connection, since: datetime | None) -> dict[str, int]:
-    status = func.coalesce(outcomes.c.status, "unfinished")
+    status = func.coalesce(outcomes.c.status, "unfinished").label("label")
     query = (
         select(status, func.count())
         .select_from(operations.outerjoin(outcomes))
         .where(*started_within(since, None))
-        .group_by(status)
+        .group_by("label")
     )
     counts = dict.fromkeys(("ok", "failed", "cancelled", "unfinished"), 0)
     for name, count in connection.execute(query):

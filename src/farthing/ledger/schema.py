@@ -25,12 +25,12 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
-    Text,
 )
 
 from farthing.core.money import Cost
 from farthing.core.response import Sample
 from farthing.cost.shares import SampleShare
+from farthing.ledger.migrations.types import Text
 from farthing.ledger.rows import (
     AttemptRow,
     ChargeRow,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from farthing.ledger.migrations.types import Text
+
 revision = "0002"
 down_revision = "0001"
 
@@ -16,4 +18,4 @@ def upgrade() -> None:
     """Add the columns to `attempts`."""
     for leaf in ("cache_write_1h", "input_audio", "output_audio", "input_image"):
         op.add_column("attempts", sa.Column(leaf, sa.BigInteger, nullable=True))
-    op.add_column("attempts", sa.Column("service_tier", sa.Text, nullable=True))
+    op.add_column("attempts", sa.Column("service_tier", Text, nullable=True))

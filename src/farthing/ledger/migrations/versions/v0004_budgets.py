@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from farthing.ledger.migrations.types import Text
+
 revision = "0004"
 down_revision = "0003"
 
@@ -14,15 +16,15 @@ def upgrade() -> None:
     op.create_table(
         "budgets",
         sa.Column("number", sa.Integer, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("at", sa.Text, nullable=False),
-        sa.Column("scope", sa.Text),
+        sa.Column("name", Text, nullable=False),
+        sa.Column("kind", Text, nullable=False),
+        sa.Column("at", Text, nullable=False),
+        sa.Column("scope", Text),
         sa.Column("limit_pico", sa.BigInteger),
-        sa.Column("window", sa.Text),
-        sa.Column("zone", sa.Text),
+        sa.Column("window", Text),
+        sa.Column("zone", Text),
         sa.Column("alpha", sa.Double),
-        sa.Column("mode", sa.Text),
+        sa.Column("mode", Text),
         sa.Column("soft", sa.Integer),
         sa.Column("per_operation_pico", sa.BigInteger),
     )
