@@ -30,6 +30,7 @@ class FakeUpstream:
     newline: str = "\n"
     comments: bool = False
     usage: bool = True
+    more_usage: dict[str, Any] = field(default_factory=dict)
     usage_with_choices: bool = False
     done: bool = True
     bodies: list[bytes] = field(default_factory=list)
@@ -75,6 +76,7 @@ class FakeUpstream:
             "completion_tokens": output,
             "total_tokens": self.prompt_tokens + output,
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+            **self.more_usage,
         }
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:

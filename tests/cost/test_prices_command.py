@@ -45,6 +45,11 @@ price = { per_second = "0.0008" }
 kind = "http"
 base_url = "http://127.0.0.1:8000/v1"
 price = { input = 1, output = 2 }
+
+[models.searching]
+kind = "http"
+base_url = "http://127.0.0.1:8000/v1"
+price = { input = 1, output = 2, web_search = "0.01" }
 """
 
 
@@ -99,6 +104,8 @@ def test_what_is_printed(prices):
     assert "0.0008 USD per second of the call" in own
     assert "tokens" not in own
     assert "the model's config states it" in prices("plain")
+    assert "0.01 USD per web search within an answer" in prices("searching")
+    assert json.loads(prices("searching", "--json"))["usd_per_call"] == {"web_search": "0.01"}
 
 
 def test_a_model_that_is_not_configured_is_looked_up_by_its_provider_s_name(prices):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from openai import OpenAI
+
+from farthing.core.money import Cost, Rates
+from farthing.cost import Price, PriceBook
 
 ASK: Any = [{"role": "user", "content": "hello"}]
 GPT_COST = "0.0000574"  # 7 input at $1, 4 cached at $0.10 and 5 output tokens at $10 a million
@@ -62,7 +66,10 @@ async def test_the_openai_client_with_a_single_model(gateway: Any) -> None:
     assert answer.choices[0].message.content == "The answer is 42."
     assert answer.usage.total_tokens == 16
     stream = await client.chat.completions.create(
-        model="gpt", messages=ASK, stream=True, stream_options={"include_usage": True}
+        model="gpt",
+        messages=[{"role": "user", "content": "hello"}],
+        stream=True,
+        stream_options={"include_usage": True},
     )
     chunks = [chunk async for chunk in stream]
     assert "".join(c.choices[0].delta.content or "" for c in chunks[:-1]) == "The answer is 42."
@@ -93,7 +100,10 @@ async def test_the_openai_client_with_a_plan(gateway: Any) -> None:
 async def test_the_openai_client_streams_a_plan(gateway: Any) -> None:
     client = gateway.client()
     stream = await client.chat.completions.create(
-        model="strict", messages=ASK, stream=True, stream_options={"include_usage": True}
+        model="strict",
+        messages=[{"role": "user", "content": "hello"}],
+        stream=True,
+        stream_options={"include_usage": True},
     )
     chunks = [chunk async for chunk in stream]
     assert "".join(c.choices[0].delta.content or "" for c in chunks[:-1]) == "The answer is 42."
@@ -102,7 +112,9 @@ async def test_the_openai_client_streams_a_plan(gateway: Any) -> None:
     assert chunks[-2].farthing["attempts"] == 2
     assert chunks[-1].usage.completion_tokens == 7
     assert chunks[-1].choices == []
-    stream = await client.chat.completions.create(model="cheap", messages=ASK, stream=True)
+    stream = await client.chat.completions.create(
+        model="cheap", messages=[{"role": "user", "content": "hello"}], stream=True
+    )
     chunks = [chunk async for chunk in stream]
     assert chunks[-1].farthing["cost_usd"] == "0.00006"
     assert all(chunk.choices for chunk in chunks)
@@ -111,7 +123,9 @@ async def test_the_openai_client_streams_a_plan(gateway: Any) -> None:
 async def test_the_synchronous_client(gateway: Any) -> None:
     def ask() -> str | None:
         with OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client:
-            stream = client.chat.completions.create(model="cheap", messages=ASK, stream=True)
+            stream = client.chat.completions.create(
+                model="cheap", messages=[{"role": "user", "content": "hello"}], stream=True
+            )
             text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
             answer = client.chat.completions.create(model="gpt", messages=ASK)
             return text + (answer.choices[0].message.content or "")
@@ -240,3 +254,28 @@ async def test_contents_in_parts_and_other_fields_of_messages(gateway: Any, stre
         assert status == 200
         assert gateway.upstream.requests[-1]["messages"] == messages
     assert gateway.ledger.operations[0].prompt == "hello"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("calls", "cost", "source"),
+    [
+        ((), None, "test; no price for web_search"),
+        ((("web_search", 10**10),), Cost.from_usd("0.0200574"), "test"),
+    ],
+)
+async def test_searches_are_charged_or_leave_the_cost_unknown(
+    gateway: Any, stream: bool, calls: Any, cost: Cost | None, source: str
+) -> None:
+    model = gateway.service.models["gpt"]
+    model.card = replace(model.card, rates=None)
+    price = Price(Rates.per_million("1", "10", cache_read="0.1"), "test", calls=calls)
+    gateway.service.prices = PriceBook({"gpt": price})
+    gateway.upstream.more_usage = {"server_tool_use": {"web_search_requests": 2}}
+    asked = await gateway.client().chat.completions.create(
+        model="gpt", messages=[{"role": "user", "content": "hello"}], stream=stream
+    )
+    if stream:
+        assert [chunk async for chunk in asked]
+    (row,) = gateway.ledger.attempts
+    assert (row.cost, row.price_source, row.usage_basis) == (cost, source, "exact")

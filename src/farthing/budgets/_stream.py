@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from time import perf_counter
 
 from farthing.core.response import Basis, Chunk, Response, Sample
@@ -26,6 +26,7 @@ class StreamReader:
         self._usage: Usage | None = None
         self._basis: Basis = "unknown"
         self._tier: str | None = None
+        self._calls: Mapping[str, int] = {}
         self._ttft: float | None = None
 
     async def read(self, upstream: AsyncIterator[Chunk]) -> None:
@@ -77,6 +78,7 @@ class StreamReader:
             usage_basis=self._basis,
             ttft_s=self._ttft,
             service_tier=self._tier,
+            billed_calls=self._calls,
         )
 
     def _add(self, chunk: Chunk) -> None:
@@ -88,6 +90,8 @@ class StreamReader:
             self._ends[chunk.index] = chunk
         if chunk.usage is not None:
             self._usage, self._basis = chunk.usage, chunk.usage_basis
+        if chunk.billed_calls:
+            self._calls = chunk.billed_calls
         if chunk.service_tier is not None:
             self._tier = chunk.service_tier
 

@@ -75,7 +75,10 @@ class Attempt:
 
     def _price_source(self, card: ModelCard, price: Price | None) -> str | None:
         if price is not None:
-            return price.source
+            unpriced = price.unpriced(self.response.billed_calls) if self.response else ()
+            return (
+                f"{price.source}; no price for {', '.join(unpriced)}" if unpriced else price.source
+            )
         if self.cost is None:
             return None
         if self.kind == "cache":

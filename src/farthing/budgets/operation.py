@@ -18,8 +18,8 @@ from farthing.core.protocols import Kind, Model, ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
+from farthing.cost.estimate import estimate_usage
 from farthing.cost.prices import Price, PriceBook
-from farthing.cost.usage import estimate_usage
 from farthing.ledger.rows import OperationRow, OutcomeRow, Status, new_id
 from farthing.ledger.store import Store
 
@@ -44,6 +44,7 @@ class Operation:
         key, tags: whose request it is.
         question, prompt: what is asked; see `OperationRow`.
         stream: whether the client wants the answer piece by piece.
+        gateway: the process that has it, as the ledger knows it.
         budget, alpha: what the plan's certificate says about this operation.
         drains: holds the calls that go on when the caller has left.
         id: made by `new_id`; None for a new one.
@@ -72,6 +73,7 @@ class Operation:
         question: str = "",
         prompt: str | None = None,
         stream: bool = False,
+        gateway: str | None = None,
         budget: Cost | None = None,
         alpha: float | None = None,
         drains: Drains = drains,
@@ -100,6 +102,7 @@ class Operation:
                     tags=tags or {},
                     answer_reader=reader_name,
                     stream=stream,
+                    gateway=gateway,
                 )
             )
 
@@ -341,6 +344,7 @@ class Operation:
                 attempt.started_at,
                 service_tier=response.service_tier,
                 seconds=seconds,
+                calls=response.billed_calls,
             )
         if self.reader is not None and not all(sample.read for sample in response.samples):
             changes["samples"] = tuple(self._read_answer(sample) for sample in response.samples)

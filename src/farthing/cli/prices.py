@@ -74,6 +74,8 @@ def prices(
             out.print(f"and {_usd(price.rates.request)} USD per request")
         if price.per_second:
             out.print(f"and {_usd(price.per_second)} USD per second of the call")
+        for name, pico in price.calls:
+            out.print(f"and {_usd(pico)} USD per {name.replace('_', ' ')} within an answer")
     others = [p for p in known if p != price]
     if others:
         out.print(_others(others, holding))
@@ -85,6 +87,7 @@ _STANDARD_KEYS = (
     "usd_per_million_tokens",
     "usd_per_request",
     "usd_per_second",
+    "usd_per_call",
     "tiers",
 )
 
@@ -148,6 +151,7 @@ def _others(prices: list[Price], holding: list[Price]) -> Table:
             ]
             if price.per_second:
                 stated.append(f"{_usd(price.per_second)} a second")
+            stated += [f"{_usd(pico)} a {name.replace('_', ' ')}" for name, pico in price.calls]
             table.add_row(
                 price.service_tier or "standard",
                 price.date or "",
@@ -166,6 +170,7 @@ def _as_json(price: Price) -> dict[str, Any]:
         "usd_per_million_tokens": _per_million(price.rates),
         "usd_per_request": _usd(price.rates.request),
         "usd_per_second": _usd(price.per_second),
+        "usd_per_call": {name: _usd(pico) for name, pico in price.calls},
         "tiers": [
             {"above_input_tokens": threshold, "usd_per_million_tokens": _per_million(rates)}
             for threshold, rates in price.tiers

@@ -60,6 +60,8 @@ class Response:
         raw: the upstream's own bytes, where they may be passed on as they are.
         upstream_id: the upstream's identifier of the call, if it gave one.
         service_tier: what the upstream says it was served at; None for the standard tier.
+        billed_calls: how many calls within the answer the upstream bills one by one, beside the
+            tokens, by the names of their prices, such as "web_search".
     """
 
     model: str
@@ -72,6 +74,7 @@ class Response:
     raw: bytes | None = None
     upstream_id: str | None = None
     service_tier: str | None = None
+    billed_calls: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -91,7 +94,7 @@ class Chunk:
             they may be passed on as they are.
         mean_logprob, min_logprob: set with finish_reason, where known.
         tokens: as `Sample.tokens`, of the tokens in this chunk.
-        service_tier: as `Response.service_tier`, with the usage.
+        service_tier, billed_calls: as those of `Response`, with the usage.
     """
 
     text: str = ""
@@ -105,3 +108,4 @@ class Chunk:
     output_tokens: int | None = None
     tokens: tuple[TokenLogprob, ...] | None = None
     service_tier: str | None = None
+    billed_calls: Mapping[str, int] = field(default_factory=dict)

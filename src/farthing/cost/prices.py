@@ -31,6 +31,7 @@ class Price:
         service_tier: the service tier that it is for, such as "flex", "priority" or "batch";
             None is the standard one.
         per_second: picodollars a second of the call, on top of what the tokens cost.
+        calls: picodollars for each call within the answer, by name; see `cost.calls`.
     """
 
     rates: Rates
@@ -39,6 +40,7 @@ class Price:
     tiers: tuple[tuple[int, Rates], ...] = field(default=())
     service_tier: str | None = None
     per_second: int = 0
+    calls: tuple[tuple[str, int], ...] = ()
 
     def rates_for(self, usage: Usage) -> Rates:
         """The rates of the tier that `usage` falls in."""
@@ -48,11 +50,24 @@ class Price:
                 rates = tier
         return rates
 
-    def cost(self, usage: Usage | None, seconds: float | None = None) -> Cost | None:
+    def unpriced(self, calls: Mapping[str, int]) -> tuple[str, ...]:
+        """Those of `calls` that have no price, which makes the cost unknown."""
+        priced = {name for name, _ in self.calls}
+        return tuple(name for name in calls if name not in priced)
+
+    def cost(
+        self,
+        usage: Usage | None,
+        seconds: float | None = None,
+        calls: Mapping[str, int] | None = None,
+    ) -> Cost | None:
         """The exact cost of a call; None if what it depends on is unknown.
 
-        `seconds` are rounded up to a microsecond, and their cost to a picodollar.
+        `seconds` are rounded up to a microsecond, and their cost to a picodollar. `calls` are
+        those within the answer that are billed each, by name.
         """
+        if calls and self.unpriced(calls):
+            return None
         cost = Cost(0)
         if usage is not None:
             cost = self.rates_for(usage).cost(usage)
@@ -62,6 +77,8 @@ class Price:
             if seconds is None:
                 return None
             cost += Cost(-(-self.per_second * _micros(seconds) // _MICROS))
+        if calls:
+            cost += Cost(sum(pico * calls.get(name, 0) for name, pico in self.calls))
         return cost
 
 
@@ -139,10 +156,12 @@ class PriceBook:
         *,
         service_tier: str | None = None,
         seconds: float | None = None,
+        calls: Mapping[str, int] | None = None,
     ) -> tuple[Cost | None, Price | None]:
         """The exact cost of a call and the price it was reckoned by.
 
-        The cost is None if the usage, the price or, where time is charged, the time is unknown.
+        The cost is None if the usage, the price or, where time is charged, the time is unknown,
+        or if `calls` has some that have no price.
 
         Args:
             card: the model's.
@@ -150,11 +169,12 @@ class PriceBook:
             at: when it began (now).
             service_tier: what the upstream says it was served at; None is the standard tier.
             seconds: how long it took; None if unknown.
+            calls: those within the answer that are billed each, by name.
         """
         price = self.price(card, at, service_tier=service_tier)
         if price is None:
             return None, None
-        return price.cost(usage, seconds), price
+        return price.cost(usage, seconds, calls), price
 
 
 def _micros(seconds: float) -> int:

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from farthing.core.money import Cost
 from farthing.core.response import Basis, Response, Sample
-from farthing.core.usage import Usage
 from farthing.cost.prices import Price
 
 
@@ -44,10 +43,11 @@ def share(response: Response, price: Price | None) -> tuple[SampleShare, ...]:
     elif None in told:
         outputs = list(_divide(usage.output_tokens, samples))
         basis = "estimated"
-    return tuple(SampleShare(tokens, _alone(usage, tokens, price), basis) for tokens in outputs)
+    return tuple(SampleShare(tokens, _alone(response, tokens, price), basis) for tokens in outputs)
 
 
-def _alone(usage: Usage | None, output_tokens: int | None, price: Price | None) -> Cost | None:
+def _alone(response: Response, output_tokens: int | None, price: Price | None) -> Cost | None:
+    usage = response.usage
     if usage is None or output_tokens is None or price is None:
         return None
     rates = price.rates_for(usage)
@@ -56,6 +56,8 @@ def _alone(usage: Usage | None, output_tokens: int | None, price: Price | None) 
             return None  # how much of it was in this sample is not told
     if price.per_second:
         return None  # what of the time was this sample's is not told
+    if response.billed_calls:
+        return None  # nor which sample made the calls
     return rates.cost(replace(usage, output=output_tokens, reasoning=0, output_audio=0))
 
 

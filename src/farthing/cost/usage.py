@@ -1,171 +1,19 @@
 """Vendors' overlapping token counters, read into disjoint leaves.
 
-Which counter contains which is data: a `Shape` for every way of telling usage. One piece of code
-takes the parts out of their wholes, so that no token is in two leaves and none is lost.
+Which counter contains which is data, in `farthing.cost.shapes`. One piece of code takes the parts
+out of their wholes, so that no token is in two leaves and none is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from farthing.core.errors import UsageError
-from farthing.core.request import Request
 from farthing.core.response import Basis
 from farthing.core.usage import LEAVES, Usage
-
-Parent = tuple[str, ...]
-Path = tuple[Parent, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A counter of a vendor, and the counters that it contains.
-
-    Attributes:
-        leaf: where those of its tokens go that are in no part.
-        paths: where it may be told; several that are told must agree.
-        parts: the counters contained in it.
-        adds: the parts are all of it, so that they tell it where it is not told itself.
-        required: a sum without this part is not known.
-        overlaps: its tokens may also be in the parts before it, which then keep them.
-    """
-
-    leaf: str
-    paths: tuple[Path, ...] = ()
-    parts: tuple[Counter, ...] = ()
-    adds: bool = False
-    required: bool = False
-    overlaps: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How a vendor tells usage.
-
-    Attributes:
-        name: whose shape it is.
-        input, output: the counters.
-        total: where the sum of both is told.
-        marks: it is this shape if one of these is there; always, if there are none to be.
-        unless: it is not this shape if one of these is there.
-        model: it is this shape only for models with this in their names.
-        reasoning_untold: whether what the total has in excess is reasoning that was not told.
-    """
-
-    name: str
-    input: Counter
-    output: Counter
-    total: tuple[Path, ...] = ()
-    marks: tuple[Path, ...] = ()
-    unless: tuple[Path, ...] = ()
-    model: str | None = None
-    reasoning_untold: bool = False
-
-
-def _paths(*dotted: str) -> tuple[Path, ...]:
-    split = (path.split(".") for path in dotted)
-    return tuple((tuple(parents), name) for *parents, name in split)
-
-
-def _details(whole: tuple[str, str], part: str) -> tuple[str, ...]:
-    return tuple(f"usage.{name}_details.{part}" for name in whole)
-
-
-def _openai(name: str, *cached: str, **fields: Any) -> Shape:
-    """Chat spells prompt and completion, responses spells input and output; parts are inside."""
-    asked, told = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
-    cache_read = Counter(
-        "cache_read",
-        _paths(
-            *_details(asked, "cached_tokens"),
-            "usage.prompt_cache_hit_tokens",  # DeepSeek
-            "usage.cached_tokens",  # Moonshot
-            "usage.cache_read_input_tokens",  # a gateway before Anthropic
-            *cached,
-        ),
-    )
-    cache_write = Counter(
-        "cache_write",
-        _paths(*_details(asked, "cache_write_tokens"), "usage.cache_creation_input_tokens"),
-    )
-    media = (
-        Counter("input_audio", _paths(*_details(asked, "audio_tokens")), overlaps=True),
-        Counter("input_image", _paths(*_details(asked, "image_tokens")), overlaps=True),
-    )
-    spoken = (
-        Counter("reasoning", _paths(*_details(told, "reasoning_tokens"))),
-        Counter("output_audio", _paths(*_details(told, "audio_tokens"))),
-    )
-    return Shape(
-        name,
-        input=Counter(
-            "input", _paths(*(f"usage.{x}" for x in asked)), (cache_read, cache_write, *media)
-        ),
-        output=Counter("output", _paths(*(f"usage.{x}" for x in told)), spoken),
-        total=_paths("usage.total_tokens"),
-        **fields,
-    )
-
-
-_TIMINGS = _paths("timings.predicted_n")
-SHAPES = (
-    # Google's surface leaves thoughts out of the completion, and out of the details too.
-    _openai("gemini", model="gemini", reasoning_untold=True),
-    # Older servers tell the cached tokens among the timings alone.
-    _openai("llama.cpp", "timings.cache_n", marks=_TIMINGS),
-    # The input excludes what the cache gave and took.
-    Shape(
-        "anthropic",
-        input=Counter(
-            "input",
-            parts=(
-                Counter("input", _paths("usage.input_tokens"), required=True),
-                Counter("cache_read", _paths("usage.cache_read_input_tokens")),
-                Counter(
-                    "cache_write",
-                    _paths("usage.cache_creation_input_tokens"),
-                    (
-                        Counter(
-                            "cache_write",
-                            _paths("usage.cache_creation.ephemeral_5m_input_tokens"),
-                        ),
-                        Counter(
-                            "cache_write_1h",
-                            _paths("usage.cache_creation.ephemeral_1h_input_tokens"),
-                        ),
-                    ),
-                    adds=True,
-                ),
-            ),
-            adds=True,
-        ),
-        output=Counter("output", _paths("usage.output_tokens")),
-        marks=_paths(
-            "usage.cache_read_input_tokens",
-            "usage.cache_creation_input_tokens",
-            "usage.cache_creation",
-        ),
-        unless=_paths("usage.prompt_tokens"),
-    ),
-    # Chat and responses of OpenAI and of all that speak like it, vLLM among them.
-    _openai("openai"),
-    # llama.cpp without usage: what was reckoned excludes what the cache gave.
-    Shape(
-        "llama.cpp timings",
-        input=Counter(
-            "input",
-            parts=(
-                Counter("input", _paths("timings.prompt_n"), required=True),
-                Counter("cache_read", _paths("timings.cache_n"), required=True),
-            ),
-            adds=True,
-        ),
-        output=Counter("output", _TIMINGS),
-        marks=_TIMINGS,
-    ),
-)
+from farthing.cost.calls import read_calls
+from farthing.cost.shapes import SHAPES, Counter, Parent, Path, Shape
 
 _STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "on_demand"})
 _ENVELOPES = ("message", "response")
@@ -230,6 +78,8 @@ class UsageReader:
             inner = event.get(name)
             if isinstance(kind, str) and isinstance(inner, Mapping):
                 event = inner
+        if isinstance(event.get("output"), list):
+            self._payload["output"] = event["output"]
         for name in ("model", "service_tier"):
             if isinstance(event.get(name), str):
                 self._payload[name] = event[name]
@@ -259,6 +109,11 @@ class UsageReader:
         return read_usage({"usage": None, **self._payload})
 
     @property
+    def calls(self) -> dict[str, int]:
+        """The calls told so far that are billed each; UsageError as `read_calls`."""
+        return read_calls({"usage": None, **self._payload})
+
+    @property
     def service_tier(self) -> str | None:
         """As told; None for the standard tier."""
         return read_service_tier(self._payload)
@@ -271,38 +126,6 @@ class UsageReader:
                 continue
             if count < before:
                 self._shrunk = f"counter {name!r} fell from {before} to {count} in the stream"
-
-
-def four_bytes_a_token(text: str) -> int:
-    """A guess of the tokens of `text`: a quarter of its bytes in UTF-8, rounded up."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
-
-
-def estimate_usage(
-    request: Request,
-    texts: Sequence[str],
-    *,
-    count: Callable[[str], int] = four_bytes_a_token,
-) -> tuple[Usage | None, Basis]:
-    """A guess of the usage of an answer that tells none, from the texts asked and answered.
-
-    The prompt is counted once. Tools, images and audio cannot be guessed: with such parts in the
-    request the usage stays unknown.
-
-    Args:
-        request: what was asked.
-        texts: the texts of the samples, as far as they came.
-        count: how many tokens a text has, such as a tokenizer's.
-    """
-    if request.extra.get("tools") or request.extra.get("functions"):
-        return None, "unknown"
-    for message in request.messages:
-        content = message.content
-        parts = () if content is None or isinstance(content, str) else content
-        if any(part.get("type", "text") != "text" for part in parts):
-            return None, "unknown"
-    asked = sum(count(message.text) for message in request.messages)
-    return Usage(input=asked, output=sum(map(count, texts))), "estimated"
 
 
 class _View:
@@ -385,7 +208,12 @@ class _Reading:
             count = self._whole(part)
             if not count:
                 continue
-            if part.overlaps and rest < count <= whole:
+            cached = self._told(part.cached) if part.cached else None
+            if cached:
+                _rest(whole - rest, cached)
+                count = _rest(count, cached)
+                self._basis = "estimated"  # there is no leaf, hence no price, of their own
+            if cached is None and part.overlaps and rest < count <= whole:
                 if rest:
                     self._basis = "estimated"  # how many of them are cached is not told
                 count = rest

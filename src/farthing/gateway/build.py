@@ -11,6 +11,7 @@ from farthing.budgets.kept import BudgetBook
 from farthing.core.errors import ConfigError, DataError, LedgerError, MoneyError, PlanError
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Model, ModelCard
+from farthing.cost.calls import PRICED as PRICED_CALLS
 from farthing.cost.prices import FREE, Price, PriceBook
 from farthing.cost.usage import standard_tier
 from farthing.gateway.config import (
@@ -217,7 +218,16 @@ def _bare(error: ConfigError) -> str:
 
 def _card_rates(price: PriceConfig | None) -> Rates | None:
     """A price that a model's card can state; others are the price book's."""
-    return None if price is None or price.per_second is not None else _rates(price)
+    return _rates(price) if price is not None and _fits_card(price) else None
+
+
+def _fits_card(price: PriceConfig) -> bool:
+    return price.per_second is None and not _calls(price)
+
+
+def _calls(price: PriceConfig) -> tuple[tuple[str, int], ...]:
+    told = ((name, getattr(price, name)) for name in PRICED_CALLS)
+    return tuple((name, _amount(usd)) for name, usd in told if usd is not None)
 
 
 def _rates(price: PriceConfig) -> Rates:
@@ -238,7 +248,7 @@ def _prices(config: Config, name: str, settings: HttpConfig) -> tuple[Price, ...
     """The price book's entries for a model."""
     key = ("models", name, "prices")
     if settings.price is not None:
-        if settings.price.per_second is None:
+        if _fits_card(settings.price):
             return ()  # the model's card states it
         key = ("models", name, "price")
     entries = settings.prices if settings.price is None else (settings.price,)
@@ -272,4 +282,4 @@ def _price(since: str | None, tier: str | None, group: Mapping[int, PriceConfig]
         if above:
             raise MoneyError("seconds have no price above a number of tokens")
         source = f"config, {Cost(_amount(base.per_second))} USD per second"
-    return Price(_rates(base), source, since, above, tier, _amount(base.per_second))
+    return Price(_rates(base), source, since, above, tier, _amount(base.per_second), _calls(base))

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from farthing.core.errors import ConfigError
+from farthing.cost.calls import PRICED as PRICED_CALLS
 from farthing.gateway._toml import key_lines
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -73,7 +74,10 @@ class PlansConfig(_Section, frozen=True, kw_only=True):
 
 
 class PriceConfig(_Section, frozen=True, kw_only=True):
-    """A price: USD per million tokens, per call (`request`), or per second of the call."""
+    """A price: USD per million tokens, per call (`request`), or per second of the call.
+
+    `web_search` and `file_search` are USD for each that the model makes within an answer.
+    """
 
     input: Decimal | None = None
     output: Decimal | None = None
@@ -86,6 +90,8 @@ class PriceConfig(_Section, frozen=True, kw_only=True):
     input_image: Decimal | None = None
     request: Decimal | None = None
     per_second: Decimal | None = None
+    web_search: Decimal | None = None
+    file_search: Decimal | None = None
 
     def __post_init__(self) -> None:
         tokens = [name for name in TOKEN_PRICES if getattr(self, name) is not None]
@@ -112,10 +118,15 @@ class PriceEntry(PriceConfig, frozen=True, kw_only=True):
         PriceConfig.__post_init__(self)
         if self.above and self.per_second is not None:
             raise ValueError("seconds have no price above a number of tokens")
+        for name in PRICED_CALLS:
+            if self.above and getattr(self, name) is not None:
+                raise ValueError(f"{name} has no price above a number of tokens")
 
 
 TOKEN_PRICES = tuple(
-    name for name in PriceConfig.__struct_fields__ if name not in ("request", "per_second")
+    name
+    for name in PriceConfig.__struct_fields__
+    if name not in ("request", "per_second", *PRICED_CALLS)
 )
 
 

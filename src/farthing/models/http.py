@@ -20,12 +20,14 @@ from farthing.core.protocols import ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Basis, Chunk, Response
 from farthing.core.usage import Usage
-from farthing.cost import read_service_tier, read_usage
+from farthing.cost import read_calls, read_service_tier, read_usage
 from farthing.models._chat import decode, plain_body, read_samples, stream_body
 from farthing.models._chunks import ChunkReader, StreamedError
 from farthing.models._sse import Event, EventParser
 
 logger = logging.getLogger(__name__)
+
+_Told = tuple[Usage | None, Basis, dict[str, int]]
 
 SHOWN_ERROR_BYTES = 64 * 2**10
 _COPY_ABOVE_BYTES = 2**20
@@ -144,7 +146,8 @@ class HttpModel:
                 raise ValueError("it is not a JSON object")
             if answer.get("error"):
                 raise self._refused(500, body)
-            usage, basis = self._usage(lambda: read_usage({"usage": None, **answer}))
+            payload = {"usage": None, **answer}
+            usage, basis, calls = self._usage(lambda: (*read_usage(payload), read_calls(payload)))
             samples = read_samples(answer, usage)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise self._malformed(error) from error
@@ -158,6 +161,7 @@ class HttpModel:
             raw=body,
             upstream_id=upstream_id if isinstance(upstream_id, str) else None,
             service_tier=read_service_tier(answer),
+            billed_calls=calls,
         )
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
@@ -197,12 +201,13 @@ class HttpModel:
                 model=self.card.name,
                 kind="cut",
             )
-        usage, basis = self._usage(reader.usage.read)
+        usage, basis, calls = self._usage(lambda: (*reader.usage.read(), reader.usage.calls))
         yield Chunk(
             usage=usage,
             usage_basis=basis,
             raw=reader.tail,
             service_tier=reader.usage.service_tier,
+            billed_calls=calls,
         )
 
     async def aclose(self) -> None:
@@ -243,13 +248,13 @@ class HttpModel:
                 body=self._shown({"error": sent.error}),
             ) from sent
 
-    def _usage(self, read: Callable[[], tuple[Usage | None, Basis]]) -> tuple[Usage | None, Basis]:
-        """Usage as told; counters that contradict each other leave it unknown."""
+    def _usage(self, read: Callable[[], _Told]) -> _Told:
+        """Usage and billed calls as told; counters that contradict each other leave it unknown."""
         try:
             return read()
         except UsageError as error:
             logger.warning("model %r: usage is unknown: %s", self.card.name, error)
-            return None, "unknown"
+            return None, "unknown", {}
 
     def _failed(self, error: Exception) -> UpstreamError:
         """The UpstreamError for an exception of the connection."""
