@@ -47,7 +47,8 @@ def test_status_and_upgrade(folder):
     assert "farthing.db has schema 1" in told.stdout
     assert "run `farthing db upgrade`" in told.stdout
     status = json.loads(farthing("db", "status", "--json", cwd=folder).stdout)
-    assert status == {"path": "farthing.db", "schema": 1, "newest": SCHEMA_VERSION, "state": "old"}
+    assert status.pop("ledger") == "farthing.db"
+    assert status == {"schema": 1, "newest": SCHEMA_VERSION, "state": "old"}
     refused = farthing("report", cwd=folder)
     assert refused.returncode == 1
     assert "farthing db upgrade --db farthing.db" in refused.stderr

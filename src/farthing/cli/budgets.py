@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from farthing.cli._app import app, out, print_json
+from farthing.cli._ledger import DEFAULT, Db
 
 if TYPE_CHECKING:
     from farthing.budgets.stored import StoredBudget
@@ -25,7 +25,6 @@ budgets = typer.Typer(
 app.add_typer(budgets)
 
 Name = Annotated[str, typer.Argument(help="The budget's name.")]
-Db = Annotated[Path, typer.Option("--db", help="The ledger.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -63,7 +62,7 @@ def set_budget(
     zone: Annotated[
         str, typer.Option(help="Time zone of a window by the calendar, as Europe/Berlin.")
     ] = "UTC",
-    db: Db = Path("farthing.db"),
+    db: Db = DEFAULT,
 ) -> None:
     """Set a budget, in place of the one of that name if there is one."""
     from farthing.budgets.limits import Budget
@@ -86,7 +85,7 @@ def set_budget(
 def top_up(
     name: Name,
     usd: Annotated[Any, typer.Argument(parser=amount, metavar="USD", help="What to add.")],
-    db: Db = Path("farthing.db"),
+    db: Db = DEFAULT,
 ) -> None:
     """Add prepaid money to a budget with the window total."""
     with _existing(db) as store:
@@ -95,7 +94,7 @@ def top_up(
 
 
 @budgets.command("remove")
-def remove(name: Name, db: Db = Path("farthing.db")) -> None:
+def remove(name: Name, db: Db = DEFAULT) -> None:
     """End a budget. What was spent under it stays in the ledger."""
     with _existing(db) as store:
         store.remove(name)
@@ -103,7 +102,7 @@ def remove(name: Name, db: Db = Path("farthing.db")) -> None:
 
 
 @budgets.command("list")
-def list_all(db: Db = Path("farthing.db"), as_json: AsJson = False) -> None:
+def list_all(db: Db = DEFAULT, as_json: AsJson = False) -> None:
     """Show the budgets in force and what is booked under each.
 
     What is in flight, and what is charged for unknown costs, only the gateway knows.
@@ -136,13 +135,10 @@ def _short(usd: Decimal) -> str:
     return f"{usd:.6f}".rstrip("0").rstrip(".")
 
 
-def _existing(db: Path) -> Any:
+def _existing(db: str) -> Any:
     from farthing.budgets.stored import Budgets
-    from farthing.core.errors import LedgerError
 
-    if not db.exists():
-        raise LedgerError(f"there is no ledger at {db}; name it with --db")
-    return Budgets(db)
+    return Budgets(db, create=False)
 
 
 def _json(stored: StoredBudget, spent: Cost, resets_at: datetime | None) -> dict[str, Any]:

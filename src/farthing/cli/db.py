@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from farthing.cli._app import app, out, print_json
+from farthing.cli._ledger import DEFAULT, Db
 
 db = typer.Typer(
     name="db",
@@ -17,7 +18,6 @@ db = typer.Typer(
 )
 app.add_typer(db)
 
-Db = Annotated[Path, typer.Option("--db", help="The ledger.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _TOLD = {
@@ -28,36 +28,38 @@ _TOLD = {
 
 
 @db.command("status")
-def status(path: Db = Path("farthing.db"), as_json: AsJson = False) -> None:
+def status(where: Db = DEFAULT, as_json: AsJson = False) -> None:
     """Show which schema the ledger has, and whether it must be upgraded."""
     from farthing.ledger.upgrade import schema_state
 
-    found = schema_state(path)
+    found = schema_state(where)
     if as_json:
-        told = {"path": str(path), "schema": found.version, "newest": found.newest}
+        told = {"ledger": str(found.address), "schema": found.version, "newest": found.newest}
         print_json(told | {"state": found.state})
         return
-    text = f"{path} has schema {found.version}; this Farthing writes schema {found.newest}"
+    text = f"{found.address} has schema {found.version}; this Farthing writes schema {found.newest}"
     out.print(f"{text}: {_TOLD[found.state]}.", soft_wrap=True)
 
 
 @db.command("upgrade")
 def upgrade(
-    path: Db = Path("farthing.db"),
+    where: Db = DEFAULT,
     backup: Annotated[
-        Path | None, typer.Option(help="Copy the ledger there first; a file that is new.")
+        Path | None, typer.Option(help="Copy an SQLite ledger there first; a new file.")
     ] = None,
 ) -> None:
     """Bring an older ledger to this Farthing's schema; stop what writes to it before.
 
     All of it happens or nothing, and no row is lost. There is no way back but a copy: make one
-    with --backup.
+    with --backup, or of a PostgreSQL database with pg_dump.
     """
+    from farthing.ledger.address import Address
     from farthing.ledger.upgrade import upgrade as bring_up
 
-    before, after = bring_up(path, backup=backup)
+    address = Address.of(where)
+    before, after = bring_up(address, backup=backup)
     if before == after:
-        out.print(f"{path} has schema {after}: nothing to do.", soft_wrap=True)
+        out.print(f"{address} has schema {after}: nothing to do.", soft_wrap=True)
         return
     kept = f"; as it was, it is in {backup}" if backup else ""
-    out.print(f"{path} upgraded from schema {before} to {after}{kept}.", soft_wrap=True)
+    out.print(f"{address} upgraded from schema {before} to {after}{kept}.", soft_wrap=True)

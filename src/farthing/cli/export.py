@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from farthing.cli._app import app, err, out
+from farthing.cli._ledger import DEFAULT, Db
 from farthing.cli._when import moment
 
 
 @app.command("export")
 def export(
     to: Annotated[Path, typer.Option("--out", help="The recording: .parquet or .jsonl.")],
-    db: Annotated[Path, typer.Option(help="The ledger.")] = Path("farthing.db"),
+    db: Db = DEFAULT,
     since: Annotated[
         datetime | None,
         typer.Option(parser=moment, metavar="TIME", help="Started then or later (ISO, UTC)."),

@@ -28,6 +28,7 @@ port = 8080                   # 0 takes any free port
 
 [ledger]
 path = "farthing.db"          # relative to this file
+# url_env = "FARTHING_LEDGER_URL"  # in place of path: a PostgreSQL database that gateways share
 
 # Three small models that come with Farthing. They solve chains of arithmetic such as
 # `3 + 4 * 2 - 5`, and cost nothing but a little of this machine's time.

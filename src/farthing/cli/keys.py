@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from farthing.cli._app import app, out, print_json
+from farthing.cli._ledger import DEFAULT, Db
 from farthing.cli._when import moment
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def names(text: str) -> tuple[str, ...]:
 
 
 Name = Annotated[str, typer.Argument(help="The key's name, as reports show it.")]
-Db = Annotated[Path, typer.Option("--db", help="The ledger.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Expires = Annotated[
     datetime | None,
@@ -85,7 +84,7 @@ def create(
         typer.Option(parser=names, metavar="A,B", help="Only these plans, and --models if any."),
     ] = None,
     expires: Expires = None,
-    db: Db = Path("farthing.db"),
+    db: Db = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print its secret, which is shown once and kept only as a hash."""
@@ -104,7 +103,7 @@ def rotate(
         typer.Option(parser=duration, metavar="TIME", help="How long earlier secrets still do."),
     ] = "0s",
     expires: Expires = None,
-    db: Db = Path("farthing.db"),
+    db: Db = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Give a key a new secret; the earlier ones end after --grace. Print the new one, once."""
@@ -113,7 +112,7 @@ def rotate(
 
 
 @keys.command("revoke")
-def revoke(name: Name, db: Db = Path("farthing.db"), as_json: AsJson = False) -> None:
+def revoke(name: Name, db: Db = DEFAULT, as_json: AsJson = False) -> None:
     """End a key for good. Gateways refuse it within two seconds."""
     with _existing(db) as store:
         changed = store.revoke(name)
@@ -124,7 +123,7 @@ def revoke(name: Name, db: Db = Path("farthing.db"), as_json: AsJson = False) ->
 
 
 @keys.command("list")
-def list_keys(db: Db = Path("farthing.db"), as_json: AsJson = False) -> None:
+def list_keys(db: Db = DEFAULT, as_json: AsJson = False) -> None:
     """Show all keys, the ended ones too, but no secrets."""
     from farthing.ledger.keys import list_keys as read_keys
 
@@ -150,13 +149,10 @@ def list_keys(db: Db = Path("farthing.db"), as_json: AsJson = False) -> None:
     out.print(table)
 
 
-def _existing(db: Path) -> Any:
-    from farthing.core.errors import LedgerError
+def _existing(db: str) -> Any:
     from farthing.ledger.keys import Keys
 
-    if not db.exists():
-        raise LedgerError(f"there is no ledger at {db}; name it with --db")
-    return Keys(db)
+    return Keys(db, create=False)
 
 
 def _show_secret(name: str, secret: str, as_json: bool) -> None:

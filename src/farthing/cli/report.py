@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from farthing.cli._app import app, out, print_json
+from farthing.cli._ledger import DEFAULT, Db
 from farthing.cli._when import moment
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ RARE = ("cached", "reasoning")
 
 @app.command("report")
 def report(
-    db: Annotated[Path, typer.Option(help="The ledger.")] = Path("farthing.db"),
+    db: Db = DEFAULT,
     by: Annotated[
         str,
         typer.Option(

@@ -24,6 +24,7 @@ from farthing.gateway.config import (
     RecordedConfig,
     TinyConfig,
 )
+from farthing.gateway.ledger_address import ledger_address
 from farthing.gateway.service import ServedPlan, Service
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
@@ -53,12 +54,12 @@ def open_service(config: Config) -> Service:
         reader(config.gateway.answer)
     except ConfigError as error:
         raise config.error(_bare(error), "gateway", "answer") from error
-    path = config.file(config.ledger.path)
+    where, key = ledger_address(config)
     try:
-        ledger = Ledger.open(path, texts=config.gateway.store_prompts)
+        ledger = Ledger.open(where, texts=config.gateway.store_prompts)
     except LedgerError as error:
-        raise config.error(str(error), "ledger", "path") from error
-    keys = KeyRing(path) if config.gateway.keys else None
+        raise config.error(str(error), "ledger", key) from error
+    keys = KeyRing(where) if config.gateway.keys else None
     return Service(
         config.gateway,
         models,
@@ -67,7 +68,7 @@ def open_service(config: Config) -> Service:
         prices=prices,
         token=token,
         keys=keys,
-        budgets=BudgetBook(path),
+        budgets=BudgetBook(where),
     )
 
 

@@ -62,9 +62,17 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
 
 
 class LedgerConfig(_Section, frozen=True, kw_only=True):
-    """Where it is booked."""
+    """Where it is booked: one of a file's path, a database's URL and a variable that holds one.
 
-    path: Name = "farthing.db"
+    Attributes:
+        path: of an SQLite file, "farthing.db" if nothing is named.
+        url: of a PostgreSQL database, without a password.
+        url_env: the environment variable that holds such a URL, with or without a password.
+    """
+
+    path: Name | None = None
+    url: Name | None = None
+    url_env: Name | None = None
 
 
 class PlansConfig(_Section, frozen=True, kw_only=True):

@@ -57,6 +57,11 @@ def lock(connection: Connection) -> None:
 
 
 def first_schema(connection: Connection) -> str | None:
-    """The schema in which tables are made, the first of `search_path`; None if there is none."""
+    """The schema in which tables are made, the first of `search_path`.
+
+    None if there is none, and for a connection of SQLite.
+    """
+    if connection.dialect.name == "sqlite":
+        return None
     found: str | None = connection.execute(select(func.current_schema())).scalar()
     return found

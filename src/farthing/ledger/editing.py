@@ -17,10 +17,13 @@ from farthing.ledger.engines import cause, lock, open_to_write
 class Editor:
     """A ledger that is open for changes, one after the other with those of other processes."""
 
-    def __init__(self, where: Where) -> None:
-        """Open the ledger, or create it; LedgerError if it cannot be written."""
+    def __init__(self, where: Where, *, create: bool = True) -> None:
+        """Open the ledger, or make it unless `create` is false.
+
+        Raises LedgerError if it cannot be written.
+        """
         self.address = Address.of(where)
-        self._engine = open_to_write(self.address)
+        self._engine = open_to_write(self.address, create=create)
 
     def close(self) -> None:
         """Close the database."""

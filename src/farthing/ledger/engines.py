@@ -37,16 +37,19 @@ def engine_for(
     return _sqlite.engine_for(address.path, use, wait_s)
 
 
-def open_to_write(where: Where) -> Engine:
-    """An engine that writes the ledger at `where`; a new one is made at the newest version.
+def open_to_write(where: Where, *, create: bool = True) -> Engine:
+    """An engine that writes the ledger at `where`.
+
+    Args:
+        create: whether one that does not exist is made, at the newest version.
 
     Raises LedgerError if it cannot be written, is no ledger, or has another schema.
     """
-    address = Address.of(where)
-    engine = engine_for(address, "create")
+    address = Address.of(where) if create else existing(where)
+    engine = engine_for(address, "create" if create else "write")
     try:
         with engine.begin() as connection:
-            if _is_new(connection):
+            if create and _is_new(connection, address):
                 schema.create(connection)
             check_schema(connection, address)
         if address.path is not None:
@@ -104,14 +107,14 @@ def existing(where: Where) -> Address:
 def schema_version(connection: Connection, address: Address) -> int:
     """The version of a ledger's tables; LedgerError if the database is no ledger."""
     version = None
-    if _has_table(connection, "meta"):
+    if has_table(connection, schema.meta.name):
         query = select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
         version = connection.execute(query).scalar()
     if version is None or not version.isdecimal():
         if address.url is not None:
             raise LedgerError(
-                f"there is no ledger in the schema {_postgres.first_schema(connection)} of "
-                f"{address}; a gateway makes it when it starts"
+                f"there is no ledger in {_schema(connection, address)}; a gateway that starts "
+                "makes one there"
             )
         raise LedgerError(f"{address} is a database, but no ledger of Farthing; name another file")
     return int(version)
@@ -157,16 +160,35 @@ def lock(connection: Connection) -> None:
         _postgres.lock(connection)
 
 
-def _is_new(connection: Connection) -> bool:
-    """Whether the tables are still to be made; on PostgreSQL nobody else can make them then."""
-    if connection.dialect.name == "sqlite":
+def has_table(connection: Connection, name: str) -> bool:
+    """Whether the database has a table of that name where a ledger's tables are."""
+    return inspect(connection).has_table(name, schema=_postgres.first_schema(connection))
+
+
+def _is_new(connection: Connection, address: Address) -> bool:
+    """Whether the tables are still to be made; on PostgreSQL nobody else can make them then.
+
+    Raises LedgerError if tables of others have their names.
+    """
+    if address.path is not None:
         return not inspect(connection).get_table_names()
-    if _has_table(connection, "meta"):
+    if has_table(connection, schema.meta.name):
         return False
     lock(connection)
-    return not _has_table(connection, "meta")
+    if has_table(connection, schema.meta.name):
+        return False
+    named = _postgres.first_schema(connection)
+    if named is None:
+        raise LedgerError(f"{address} has no schema to make tables in: search_path names none")
+    found = inspect(connection).get_table_names(schema=named)
+    if taken := sorted(schema.metadata.tables.keys() & set(found)):
+        raise LedgerError(
+            f"{_schema(connection, address)} has tables that are not the ledger's but have their "
+            f"names: {', '.join(taken)}; make a schema for the ledger and name it at the end of "
+            "the URL: ?options=-csearch_path%3DNAME"
+        )
+    return True
 
 
-def _has_table(connection: Connection, name: str) -> bool:
-    named = None if connection.dialect.name == "sqlite" else _postgres.first_schema(connection)
-    return inspect(connection).has_table(name, schema=named)
+def _schema(connection: Connection, address: Address) -> str:
+    return f"the schema {_postgres.first_schema(connection)} of {address}"

@@ -291,7 +291,7 @@ def revision(version: int) -> str:
 
 def create(connection: Connection) -> None:
     """Make the newest tables in an empty database."""
-    metadata.create_all(connection)
+    metadata.create_all(connection, checkfirst=False)
     connection.execute(meta.insert(), {"key": "schema_version", "value": str(SCHEMA_VERSION)})
     connection.execute(alembic_version.insert(), {"version_num": revision(SCHEMA_VERSION)})
 

@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, inspect, update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from farthing.core.errors import LedgerError
 from farthing.ledger import schema
 from farthing.ledger.address import Address, Where
-from farthing.ledger.engines import cause, engine_for, existing, newer, schema_version
+from farthing.ledger.engines import (
+    cause,
+    engine_for,
+    existing,
+    has_table,
+    lock,
+    newer,
+    schema_version,
+)
 
 _PATIENCE_S = 5.0
 FIRST = 1
@@ -77,18 +85,21 @@ def upgrade(
             is writing to it, or the copy cannot be made. The ledger is then as it was.
     """
     address = existing(where)
+    if backup is not None and address.path is None:
+        raise LedgerError(f"only files are copied here: copy {address} with pg_dump")
     engine = engine_for(address, "write", wait_s=patience_s)
     try:
-        with engine.begin() as connection:  # from here on nobody else writes
+        with engine.begin() as connection:
+            lock(connection)  # from here on nobody else changes it
             version = schema_version(connection, address)
             if version > schema.SCHEMA_VERSION:
                 raise newer(address, version)
             if version < schema.SCHEMA_VERSION:
-                if backup is not None and address.path is not None:
-                    _copy(address.path, Path(backup))
+                if backup is not None:
+                    _copy(address, Path(backup))
                 _migrate(connection)
     except OperationalError as error:
-        if "locked" in str(error.orig):
+        if "locked" in str(error.orig) or "lock timeout" in str(error.orig):
             raise LedgerError(
                 f"another process is writing to the ledger {address}; stop the gateways that "
                 "use it, and upgrade then"
@@ -109,7 +120,7 @@ def _migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", "farthing.ledger:migrations")
     config.attributes["connection"] = connection
-    if not inspect(connection).has_table(schema.alembic_version.name):
+    if not has_table(connection, schema.alembic_version.name):
         command.stamp(config, schema.revision(FIRST))
     command.upgrade(config, schema.revision(schema.SCHEMA_VERSION))
     connection.execute(
@@ -119,12 +130,13 @@ def _migrate(connection: Connection) -> None:
     )
 
 
-def _copy(path: Path, backup: Path) -> None:
+def _copy(address: Address, backup: Path) -> None:
     """Copy what is committed; a plain copy of the file would leave out what is in its -wal."""
+    assert address.path is not None
     if backup.exists():
         raise LedgerError(f"{backup} exists; name a new file for the copy of the ledger")
     try:
-        with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(backup)) as new:
+        with closing(sqlite3.connect(address.path)) as old, closing(sqlite3.connect(backup)) as new:
             old.backup(new)
     except sqlite3.Error as error:
         backup.unlink(missing_ok=True)
