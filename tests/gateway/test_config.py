@@ -114,30 +114,56 @@ def test_the_template_is_valid_and_shows_the_defaults(tmp_path: Path) -> None:
             "models.gpt.prices.outptu",
             "entry 2: unknown key; did",
         ),
-        (GPT + PRICES, 4, "models.gpt.prices", "entry 2: missing key output"),
-        (GPT + PRICES + "output = 'x'", 6, "models.gpt.prices.output", "entry 2: invalid dec"),
-        (GPT + PRICES + "output = '2'", 4, "models.gpt.prices", "entry 2: another has the same"),
+        (GPT + PRICES, 8, "models.gpt.prices", "entry 2: missing key output"),
+        (GPT + PRICES + "output = 'x'", 10, "models.gpt.prices.output", "entry 2: invalid dec"),
+        (GPT + PRICES + "output = '2'", 8, "models.gpt.prices", "entry 2: another has the same"),
         (GPT + PRICES + "output = '2'\nabove = -1", 11, "models.gpt.prices.above", ">= 0"),
-        (GPT + PRICES + "output = '-2'\nabove = 9", 4, "models.gpt.prices", "negative"),
+        (GPT + PRICES + "output = '-2'\nabove = 9", 8, "models.gpt.prices", "negative"),
         (
             GPT + PRICES + "output = 2\nfrom = 2026-01-01\nabove = 9",
-            4,
+            8,
             "models.gpt.prices",
             "needs",
         ),
         (GPT + PRICES + "output = 2\nfrom = 'May'", 11, "models.gpt.prices.from", "date"),
-        (GPT + PRICES + "output = 2\nabove = 9\nper_second = 1", 4, "models.gpt.prices", "seconds"),
+        (GPT + PRICES + "output = 2\nabove = 9\nper_second = 1", 8, "models.gpt.prices", "seconds"),
+        (
+            GPT + "[[models.gpt.prices]]\nper_second = 1\n" + PRICES + "output = 2\nabove = 9",
+            6,
+            "models.gpt.prices",
+            "entry 2: another has the same",
+        ),
+        (
+            GPT + "prices = [\n{ per_second = 1 },\n\n{ input = 1, output = 2, above = 9 }\n]",
+            5,
+            "models.gpt.prices",
+            "entry 1: seconds",
+        ),
+        (GPT + "prices = [\n{ per_second = 1 },\n3]", 6, "models.gpt.prices", "entry 2: expected"),
+        (
+            GPT + "prices = [{ per_second = 1 },\n{ input = 1 }]",
+            5,
+            "models.gpt.prices",
+            "entry 2: missing key output",
+        ),
+        (GPT + "price = { per_second = 1, web_search = '-1' }", 4, "models.gpt.price", "negative"),
         (
             GPT + "price = { input = 1, output = 1 }\n" + PRICES + "output = 2\nabove = 9",
             1,
             "models.gpt",
             "either price or prices",
         ),
+        (
+            GPT + PRICES + "output = 2\nabove = 9\nweb_search = 1",
+            8,
+            "models.gpt.prices",
+            "entry 2: web_search has no price above",
+        ),
         (GPT + "key_env = 'NOT_SET_ANYWHERE'", 4, "models.gpt.key_env", "is not set"),
         ("[models.a]\nkind='http'\nbase_url='x/v1'", 3, "models.a.base_url", "not an http"),
         ("[models.a]\nkind='tiny'\nsize='huge'", 3, "models.a.size", "huge"),
         ("[models.a]\nkind='recorded'\npath='no'\nmodel='x'", 3, "models.a.path", "no"),
-        ("[plans]\nfiles = [\n'a',\n3 ]\n" + GPT, 2, "plans.files", "expected str, got int"),
+        ("[plans]\nfiles = [\n'a',\n3 ]\n" + GPT, 4, "plans.files", "expected str, got int"),
         ("[gateway]\ntoken_env = 'NOT_SET_ANYWHERE'\n" + GPT, 2, "gateway.token_env", "not set"),
         ("[gateway]\nanswer = 'lats-line'\n" + GPT, 2, "gateway.answer", "no way to read"),
         ("[gateway]\nhost = '0.0.0.0'\n" + GPT, 2, "gateway.host", "allow_open"),
@@ -296,7 +322,24 @@ def test_lines_of_keys() -> None:
     assert lines == {
         **{"a": 1, "a.b": 1, "q x": 2, "q x.c": 2, "t": 5, "t.x": 6, "t.z": 9, "t.z.k": 9},
         **{"t.z.l": 9, "t.z.l.m": 9, "arr": 10, "arr.v": 11, "u": 12, "u.w": 12, "u.w.d": 13},
+        **{"t.x.[0]": 6, "t.x.[1]": 7, "t.x.[1].y": 7, "t.x.y": 7, "arr.[0]": 10, "arr.[0].v": 11},
     }
+
+
+def test_lines_of_the_elements_of_arrays() -> None:
+    text = (
+        "[[a.b]]\nx = 1\n[a.b.t]\ny = 2\n[[a.b.c]]\nz = 3\n[[a.b]]\nx = 4\n"
+        "[[a.b.c]]\nz = 5\n[[a.b.c]]\nz = 6\nl = [[1,\n2], [\n{ k = 7 }]]\n"
+    )
+    tomllib.loads(text)
+    lines = {".".join(path): line for path, line in key_lines(text).items()}
+    wanted = {
+        **{"a.b.[0].x": 2, "a.b.[0].t": 3, "a.b.[0].t.y": 4, "a.b.[0].c.[0].z": 6},
+        **{"a.b.[1]": 7, "a.b.[1].x": 8, "a.b.[1].c.[0].z": 10, "a.b.[1].c.[1].z": 12},
+        **{"a.b.[1].c.[1].l.[0].[1]": 14, "a.b.[1].c.[1].l.[1].[0].k": 15},
+        **{"a": 1, "a.b": 1, "a.b.x": 2, "a.b.c.z": 6},
+    }
+    assert {key: lines.get(key) for key in wanted} == wanted
 
 
 VALUES = st.sampled_from(

@@ -22,7 +22,8 @@ _TOKEN = re.compile(
 def key_lines(text: str) -> dict[Path, int]:
     """The line, counted from 1, of every key and table header of a valid TOML document.
 
-    Elements of arrays have no place of their own; a key in them counts for the array's.
+    The second element of an array `a` is at `("a", "[1]")`. Without such indices a path leads to
+    the first key of that name in any element.
     """
     return _Scanner(text).scan()
 
@@ -32,6 +33,7 @@ class _Scanner:
         self._tokens = list(_tokens(text))
         self._at = 0
         self._lines: dict[Path, int] = {}
+        self._elements: dict[Path, int] = {}
 
     def scan(self) -> dict[Path, int]:
         table: Path = ()
@@ -40,9 +42,11 @@ class _Scanner:
             if kind == "newline":
                 self._at += 1
             elif value == "[" and kind == "mark":
+                brackets = 0
                 while self._is("mark", "["):
+                    brackets += 1
                     self._at += 1
-                table = self._key()
+                table = self._table(self._key(), array=brackets == 2)
                 self._note(table, line)
                 while self._is("mark", "]"):
                     self._at += 1
@@ -54,8 +58,23 @@ class _Scanner:
         return self._at < len(self._tokens) and self._tokens[self._at][:2] == (kind, value)
 
     def _note(self, path: Path, line: int) -> None:
-        for length in range(1, len(path) + 1):
+        plain: Path = ()
+        for length, part in enumerate(path, 1):
             self._lines.setdefault(path[:length], line)
+            if not part.startswith("["):
+                plain += (part,)
+                self._lines.setdefault(plain, line)
+
+    def _table(self, key: Path, *, array: bool) -> Path:
+        """The path of a header, with the index of the latest element of each array of tables."""
+        path: Path = ()
+        for depth, part in enumerate(key, 1):
+            path += (part,)
+            if array and depth == len(key):
+                self._elements[path] = self._elements.get(path, 0) + 1
+            if path in self._elements:
+                path += (f"[{self._elements[path] - 1}]",)
+        return path
 
     def _key(self) -> Path:
         parts = []
@@ -88,16 +107,23 @@ class _Scanner:
                     self._pair(path)
             self._at += 1
         elif self._is("mark", "["):
-            depth = 0
-            while self._at < len(self._tokens):
-                depth += self._is("mark", "[") - self._is("mark", "]")
-                self._at += 1
-                if depth == 0:
-                    break
+            self._at += 1
+            index = 0
+            while not self._is("mark", "]") and self._at < len(self._tokens):
+                if self._is("newline", "\n"):
+                    self._at += 1
+                elif self._is("mark", ","):
+                    self._at += 1
+                    index += 1
+                else:
+                    element = (*path, f"[{index}]")
+                    self._note(element, self._tokens[self._at][2])
+                    self._value(element)
+            self._at += 1
         else:
             while self._at < len(self._tokens):
                 kind, value, _ = self._tokens[self._at]
-                if kind == "newline" or (kind == "mark" and value in ",}"):
+                if kind == "newline" or (kind == "mark" and value in ",}]"):
                     break
                 self._at += 1
 

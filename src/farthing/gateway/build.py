@@ -253,34 +253,46 @@ def _prices(config: Config, name: str, settings: HttpConfig) -> tuple[Price, ...
             return ()  # the model's card states it
         key = ("models", name, "price")
     entries = settings.prices if settings.price is None else (settings.price,)
-    groups: dict[tuple[str | None, str | None], dict[int, PriceConfig]] = {}
-    for number, entry in enumerate(entries, 1):
+    groups: dict[tuple[str | None, str | None], dict[int, int]] = {}
+
+    def wrong(number: int, message: object) -> ConfigError:
+        if settings.price is not None:
+            return config.error(str(message), *key)
+        return config.error(f"entry {number + 1}: {message}", *key, f"[{number}]")
+
+    for number, entry in enumerate(entries):
+        try:
+            _rates(entry), _amount(entry.per_second), _calls(entry)
+        except MoneyError as error:
+            raise wrong(number, error) from error
         since, tier, above = None, None, 0
         if isinstance(entry, PriceEntry):
             since = entry.since.isoformat() if entry.since else None
             tier, above = standard_tier(entry.service_tier), entry.above
         group = groups.setdefault((since, tier), {})
         if above in group:
-            raise config.error(
-                f"entry {number}: another has the same from, above and service_tier", *key
+            raise wrong(number, "another has the same from, above and service_tier")
+        group[above] = number
+    prices = []
+    for (since, tier), group in groups.items():
+        above = min(group)
+        if above:
+            raise wrong(
+                group[above],
+                f"above = {above} needs an entry without above, of the same from and service_tier",
             )
-        group[above] = entry
-    try:
-        return tuple(_price(since, tier, group) for (since, tier), group in groups.items())
-    except MoneyError as error:
-        raise config.error(str(error), *key) from error
+        tiers = {above: entries[number] for above, number in group.items()}
+        if len(tiers) > 1 and tiers[0].per_second is not None:
+            raise wrong(group[0], "seconds have no price above a number of tokens")
+        prices.append(_price(since, tier, tiers))
+    return tuple(prices)
 
 
-def _price(since: str | None, tier: str | None, group: Mapping[int, PriceConfig]) -> Price:
-    if 0 not in group:
-        raise MoneyError(
-            f"above = {min(group)} needs an entry without above, of the same from and service_tier"
-        )
-    base = group[0]
-    above = tuple((n, _rates(group[n])) for n in sorted(group) if n)
+def _price(since: str | None, tier: str | None, tiers: Mapping[int, PriceConfig]) -> Price:
+    """The price of the entries `tiers`, by the number of input tokens that they hold above."""
+    base = tiers[0]
+    above = tuple((n, _rates(tiers[n])) for n in sorted(tiers) if n)
     source = "config"
     if base.per_second is not None:
-        if above:
-            raise MoneyError("seconds have no price above a number of tokens")
         source = f"config, {Cost(_amount(base.per_second))} USD per second"
     return Price(_rates(base), source, since, above, tier, _amount(base.per_second), _calls(base))

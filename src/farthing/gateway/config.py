@@ -204,7 +204,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     lines: Mapping[tuple[str, ...], int] = {}
 
     def error(self, message: str, *key: str) -> ConfigError:
-        """A ConfigError that names the file, the key and the key's line."""
+        """A ConfigError that names the file, the key and the key's line.
+
+        An element of an array is named by its index, "[0]" for the first.
+        """
         return _error(self.path, self.lines, message, key)
 
     def file(self, path: str) -> Path:
@@ -314,22 +317,21 @@ def _section(
     except msgspec.ValidationError as error:
         parts = _PATH_IN_ERROR.match(str(error))
         assert parts is not None
-        entry = re.match(r"prices\[(\d+)\]", parts["path"] or "")
-        place = re.sub(r"\[[^]]*\]", "", parts["path"] or "")
-        inner = [part for part in place.split(".") if part]
+        place = re.findall(r"[^.\[\]]+|\[\d+\]", parts["path"] or "")
+        inner = [part for part in place if not part.startswith("[")]
         text = parts["text"].replace("`", "")
         unknown = _FIELD_IN_ERROR.search(str(error))
         if unknown:
             owners: dict[str, Any] = {"price": PriceConfig, "prices": PriceEntry}
             owner = owners.get(inner[0], kind) if len(inner) == 1 else kind
             field = unknown["field"]
-            inner.append(field)
+            place.append(field)
             text = f"unknown key{_did_you_mean(field, owner.__struct_encode_fields__)}"
         text = text.replace("Object missing required field", "missing key")
         text = text[:1].lower() + text[1:]
-        if entry:
-            text = f"entry {int(entry[1]) + 1}: {text}"
-        raise _error(path, lines, text, [*key, *inner]) from error
+        if place[:1] == ["prices"] and len(place) > 1:
+            text = f"entry {int(place[1].strip('[]')) + 1}: {text}"
+        raise _error(path, lines, text, [*key, *place]) from error
 
 
 def _error(
@@ -338,7 +340,8 @@ def _error(
     line = next(
         (lines[tuple(key[:n])] for n in range(len(key), 0, -1) if tuple(key[:n]) in lines), None
     )
-    return ConfigError(message, path=path, key=".".join(key), line=line)
+    shown = ".".join(part for part in key if not part.startswith("["))
+    return ConfigError(message, path=path, key=shown, line=line)
 
 
 def _syntax_error(path: str, text: str, error: tomllib.TOMLDecodeError) -> ConfigError:
