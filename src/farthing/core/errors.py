@@ -120,3 +120,7 @@ class CapError(BudgetError):
 
 class LedgerError(FarthingError):
     """A ledger that cannot be read or written."""
+
+
+class LedgerAwayError(LedgerError):
+    """A ledger that cannot be reached or written for now; nothing was called, nothing is lost."""

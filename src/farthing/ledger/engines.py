@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, inspect, select
-from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError, StatementError
 
-from farthing.core.errors import LedgerError
+from farthing.core.errors import LedgerAwayError, LedgerError
 from farthing.ledger import _postgres, _sqlite, schema
 from farthing.ledger.address import Address, Where
 
@@ -56,7 +56,9 @@ def open_to_write(where: Where, *, create: bool = True) -> Engine:
             _sqlite.use_wal(engine, _WAIT_S)
     except (SQLAlchemyError, sqlite3.Error) as error:
         engine.dispose()
-        raise LedgerError(f"cannot open the ledger {address}: {cause(error)}") from None
+        away = isinstance(error, (OperationalError, sqlite3.OperationalError))
+        kind = LedgerAwayError if away else LedgerError
+        raise kind(f"cannot open the ledger {address}: {cause(error)}") from None
     except LedgerError:
         engine.dispose()
         raise

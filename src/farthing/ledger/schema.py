@@ -298,8 +298,9 @@ def create(connection: Connection) -> None:
 
 def timestamp(moment: datetime) -> str:
     """A moment as the ledger writes it; one without a time zone is in UTC."""
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if moment.tzinfo is not UTC:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def operation_values(row: OperationRow, *, texts: bool = True) -> dict[str, Any]:
@@ -313,7 +314,9 @@ def operation_values(row: OperationRow, *, texts: bool = True) -> dict[str, Any]
         "plan": row.plan,
         "strongest": row.strongest,
         "key": row.key,
-        "tags": json.dumps(dict(row.tags), ensure_ascii=False, sort_keys=True),
+        "tags": json.dumps(dict(row.tags), ensure_ascii=False, sort_keys=True)
+        if row.tags
+        else "{}",
         "answer_reader": row.answer_reader,
         "stream": int(row.stream),
         "gateway": row.gateway,

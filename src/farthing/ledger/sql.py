@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import Self
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Self
 
 from sqlalchemy import Engine
 
-from farthing.core.errors import LedgerError
-from farthing.ledger._writer import Row, Writer
+from farthing.core.errors import LedgerAwayError, LedgerError
+from farthing.ledger._batches import Row
+from farthing.ledger._journal import Journal
+from farthing.ledger._writer import Policy, Writer
 from farthing.ledger.address import Address, Where
 from farthing.ledger.engines import cause, open_to_write
+from farthing.ledger.replay import replay_into
+from farthing.ledger.retention import Keeper, Retention
 from farthing.ledger.rows import (
     AttemptRow,
     ChargeRow,
@@ -25,26 +30,78 @@ class Ledger:
     """Operations and attempts in one database, which several processes may write at once.
 
     Rows are written by a thread of their own, all that have come in the meantime in one
-    transaction. What `finish` or `flush` has confirmed is on disk.
+    transaction. What `finish` or `flush` has confirmed is on disk, in the ledger or, while that is
+    away, in its journal.
     """
 
-    def __init__(self, address: Address, engine: Engine, *, texts: bool) -> None:
-        self.address = address
-        self._writer: Writer | None = Writer(engine, texts=texts)
+    def __init__(self, address: Address, open_engine: Callable[[], Engine], policy: Policy) -> None:
+        self.address, self._policy = address, policy
+        self._running = Writer(str(address), open_engine, policy)
+        self._writer: Writer | None = self._running
 
     @classmethod
-    def open(cls, where: Where, *, texts: bool = True) -> Self:
-        """Open or create the ledger at `where`.
+    def open(
+        cls,
+        where: Where,
+        *,
+        texts: bool = True,
+        sync: Literal["full", "relaxed"] = "full",
+        on_failure: Literal["refuse", "spool"] = "refuse",
+        spool: str | Path | None = None,
+        retention: Retention | None = None,
+    ) -> Self:
+        """Open or create the ledger at `where`, and replay what a journal was left with.
 
         Args:
             texts: whether prompts and answers are kept verbatim.
+            sync: "relaxed" lets `finish` return before its row is written.
+            on_failure: "spool" writes to the journal what the ledger does not take; such a ledger
+                can be opened while it is away.
+            spool: path of the journal.
+            retention: what is removed, at once and every day.
 
         Raises:
             LedgerError: it cannot be written, is no ledger, or has another schema; for an older
-                one it names the command that upgrades it.
+                one it names the command that upgrades it. Or the journal cannot be opened.
         """
-        address = Address.of(where)
-        return cls(address, open_to_write(address), texts=texts)
+        address, journal = Address.of(where), None
+        engine: Engine | None = None
+        if on_failure == "spool":
+            if spool is None:
+                raise LedgerError("say where the journal is, to spool")
+            journal = Journal.open(spool)
+        try:
+            engine = open_to_write(address)
+        except LedgerError as error:
+            if journal is None or not isinstance(error, LedgerAwayError):
+                if journal is not None:
+                    journal.close()
+                raise
+        if journal is None and engine is not None and spool is not None and _holds(spool):
+            replay_into(engine, spool)
+        policy = Policy(
+            texts=texts,
+            relaxed=sync == "relaxed",
+            journal=journal,
+            keeper=None if retention is None else Keeper(retention),
+        )
+        return cls(address, lambda: open_to_write(address) if engine is None else engine, policy)
+
+    @property
+    def state(self) -> Literal["ok", "spooling", "refusing"]:
+        """Whether rows go to the ledger, or to its journal, or are not safe at all."""
+        if self._running.failure is not None:
+            return "refusing"
+        return "spooling" if self._running.spooling else "ok"
+
+    def check(self) -> None:
+        """Raise LedgerAwayError if what was booked last is not safe: then book nothing new."""
+        failure = self._running.failure
+        if failure is not None:
+            raise LedgerAwayError(
+                f"the ledger {self.address} cannot be written: {cause(failure)}; nothing was "
+                "called, and requests are taken again when it is back"
+            )
 
     def begin(self, row: OperationRow) -> None:
         """Book the start of an operation, without waiting."""
@@ -65,9 +122,12 @@ class Ledger:
     async def finish(self, row: OutcomeRow) -> None:
         """Book an outcome; returns when it and all that was booked before are on disk.
 
-        Raises LedgerError if they could not be written.
+        A relaxed ledger returns at once. Raises LedgerError if they could not be written.
         """
-        await self._settled(row)
+        if self._policy.relaxed:
+            self._open_writer().put(row)
+        else:
+            await self._settled(row)
 
     async def flush(self) -> None:
         """Return when all that was booked before is on disk; LedgerError if it is not."""
@@ -77,8 +137,8 @@ class Ledger:
         """Flush, and take no more; LedgerError if rows were left that could not be written."""
         writer, self._writer = self._writer, None
         if writer is not None:
-            waiter = _Waiter()
-            writer.stop(waiter.settle)
+            waiter = asyncio.get_running_loop().create_future()
+            writer.stop(waiter)
             await self._confirmed(waiter)
 
     async def __aenter__(self) -> Self:
@@ -88,12 +148,12 @@ class Ledger:
         await self.close()
 
     async def _settled(self, row: Row | None) -> None:
-        waiter = _Waiter()
-        self._open_writer().put(row, waiter.settle)
+        waiter = asyncio.get_running_loop().create_future()
+        self._open_writer().put(row, waiter)
         await self._confirmed(waiter)
 
-    async def _confirmed(self, waiter: _Waiter) -> None:
-        failure = await waiter.future
+    async def _confirmed(self, waiter: asyncio.Future[Exception | None]) -> None:
+        failure = await waiter
         if failure is not None:
             raise LedgerError(
                 f"cannot write to the ledger {self.address}: {cause(failure)}; the rows are "
@@ -106,17 +166,9 @@ class Ledger:
         return self._writer
 
 
-class _Waiter:
-    """A future that another thread can settle."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Exception | None] = self._loop.create_future()
-
-    def settle(self, failure: Exception | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._set, failure)
-
-    def _set(self, failure: Exception | None) -> None:
-        if not self.future.done():
-            self.future.set_result(failure)
+def _holds(spool: str | Path) -> bool:
+    """Whether there is a journal that is not empty."""
+    try:
+        return Path(spool).stat().st_size > 0
+    except FileNotFoundError:
+        return False
