@@ -70,6 +70,7 @@ def _guarded(handler: Guarded) -> Handler:
 
 async def chat(http: web.Request, service: Service) -> web.StreamResponse:
     """`POST /v1/chat/completions`."""
+    service.ledger.check()
     most, told = service.config.max_body_mb * MEGABYTE, http.content_length or 0
     if told > most:
         raise web.HTTPRequestEntityTooLarge(int(most), told)
@@ -134,8 +135,11 @@ def _entry(service: Service, name: str) -> dict[str, Any]:
 
 
 async def health(http: web.Request) -> web.Response:
-    """`GET /healthz`: that the gateway runs; it asks for no token."""
-    return json_response({"status": "ok", "version": farthing.__version__})
+    """`GET /healthz`: that the gateway runs, and whether it can book; it asks for no token."""
+    ledger = http.app[SERVICE].ledger.state
+    refusing = ledger == "refusing"
+    told = {"status": "refusing" if refusing else "ok", "version": farthing.__version__}
+    return json_response(told | {"ledger": ledger}, 503 if refusing else 200)
 
 
 async def unknown(http: web.Request) -> web.Response:

@@ -25,6 +25,7 @@ from farthing.gateway.config import (
     TinyConfig,
 )
 from farthing.gateway.ledger_address import ledger_address
+from farthing.gateway.ledger_options import ledger_options
 from farthing.gateway.service import ServedPlan, Service
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
@@ -55,8 +56,9 @@ def open_service(config: Config) -> Service:
     except ConfigError as error:
         raise config.error(_bare(error), "gateway", "answer") from error
     where, key = ledger_address(config)
+    options = ledger_options(config)
     try:
-        ledger = Ledger.open(where, texts=config.gateway.store_prompts)
+        ledger = Ledger.open(where, **options)
     except LedgerError as error:
         raise config.error(str(error), "ledger", key) from error
     keys = KeyRing(where) if config.gateway.keys else None

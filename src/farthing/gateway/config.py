@@ -68,11 +68,21 @@ class LedgerConfig(_Section, frozen=True, kw_only=True):
         path: of an SQLite file, "farthing.db" if nothing is named.
         url: of a PostgreSQL database, without a password.
         url_env: the environment variable that holds such a URL, with or without a password.
+        sync: "relaxed" finishes answers before they are booked on disk.
+        on_ledger_failure: whether requests are refused while the ledger cannot be written, or
+            booked in the journal `spool`.
+        keep, keep_texts: days after which operations, or only their texts, are removed, such as
+            "400d"; None is never.
     """
 
     path: Name | None = None
     url: Name | None = None
     url_env: Name | None = None
+    sync: Literal["full", "relaxed"] = "full"
+    on_ledger_failure: Literal["refuse", "spool"] = "refuse"
+    spool: Name = "farthing.spool"
+    keep: Name | None = None
+    keep_texts: Name | None = None
 
 
 class PlansConfig(_Section, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from farthing.budgets.reservations import Refusal
 from farthing.core.errors import (
     BudgetError,
     FarthingError,
+    LedgerAwayError,
     LedgerError,
     RequestError,
     UnknownModelError,
@@ -129,7 +130,9 @@ def error_response(error: BaseException, operation: str | None = None) -> web.Re
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if isinstance(error, BudgetRefusedError):
         headers |= error.headers
-    if isinstance(error, LedgerError):
+    if isinstance(error, LedgerAwayError):
+        headers[hdrs.RETRY_AFTER] = "1"
+    elif isinstance(error, LedgerError):
         headers["x-should-retry"] = "false"  # OpenAI's clients would pay again
     return web.Response(
         body=msgspec.json.encode(error_body(error)),
@@ -142,7 +145,7 @@ def error_response(error: BaseException, operation: str | None = None) -> web.Re
 def log_error(error: BaseException, operation: str | None = None) -> None:
     """Log an error without what was asked or answered."""
     where = f"operation {operation}: " if operation else ""
-    if isinstance(error, RequestError | BudgetRefusedError):
+    if isinstance(error, RequestError | BudgetRefusedError | LedgerAwayError):
         return
     if isinstance(error, FarthingError):
         logger.warning("%s%s", where, error)

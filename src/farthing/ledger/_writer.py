@@ -183,12 +183,15 @@ class Writer:
         """Make what has come in safe; returns why it is not."""
         if self.spooling or self._has_journal():
             return self._spool()
-        until = monotonic() + _PATIENCE_S
+        until, broken = monotonic() + _PATIENCE_S, False
         while True:
             try:
                 self._write_backlog()
             except Exception as error:
                 self._disconnect()
+                if getattr(error, "connection_invalidated", False) and not broken:
+                    broken = True  # the server was started anew, perhaps: try a new connection
+                    continue
                 if self._policy.journal is None:
                     return self._fail(error)
                 if monotonic() < until:

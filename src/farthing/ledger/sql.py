@@ -24,6 +24,7 @@ from farthing.ledger.rows import (
     OutcomeRow,
     ReservationRow,
 )
+from farthing.ledger.store import State
 
 
 class Ledger:
@@ -88,7 +89,7 @@ class Ledger:
         return cls(address, lambda: open_to_write(address) if engine is None else engine, policy)
 
     @property
-    def state(self) -> Literal["ok", "spooling", "refusing"]:
+    def state(self) -> State:
         """Whether rows go to the ledger, or to its journal, or are not safe at all."""
         if self._running.failure is not None:
             return "refusing"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from farthing.ledger.rows import (
     AttemptRow,
@@ -12,9 +12,20 @@ from farthing.ledger.rows import (
     ReservationRow,
 )
 
+State = Literal["ok", "spooling", "refusing"]
+
 
 class Store(Protocol):
     """Where operations and attempts are booked; rows are only ever added."""
+
+    @property
+    def state(self) -> State:
+        """Whether what is booked is safe: in its place, in a journal, or not at all."""
+        ...
+
+    def check(self) -> None:
+        """Raise LedgerAwayError if what was booked last is not safe: then book nothing new."""
+        ...
 
     def begin(self, row: OperationRow) -> None:
         """Book the start of an operation, without waiting."""
@@ -51,12 +62,17 @@ class Store(Protocol):
 class MemoryLedger:
     """A `Store` that keeps its rows in lists and forgets them with the process."""
 
+    state: State = "ok"
+
     def __init__(self) -> None:
         self.operations: list[OperationRow] = []
         self.attempts: list[AttemptRow] = []
         self.outcomes: list[OutcomeRow] = []
         self.reservations: list[ReservationRow] = []
         self.charges: list[ChargeRow] = []
+
+    def check(self) -> None:
+        """Nothing to fear."""
 
     def begin(self, row: OperationRow) -> None:
         """Book the start of an operation."""
