@@ -24,10 +24,10 @@ async def ledger_of(path, *rows):
 
 
 @pytest.fixture
-async def ledger(tmp_path):
+async def ledger(where):
     """Four operations of a plan, one of a single model, one that never ended."""
     return await ledger_of(
-        tmp_path / "l.db",
+        where,
         operation(1, key="alice", **PLAN),
         attempt(1, cost=10),
         outcome(1, answered_by="small", **BUDGET),
@@ -116,27 +116,41 @@ def test_json_is_safe_and_exact(ledger):
     assert told["since"] is None
 
 
-async def test_an_empty_ledger(tmp_path):
-    report = make_report(await ledger_of(tmp_path / "l.db"))
+async def test_an_empty_ledger(where):
+    report = make_report(await ledger_of(where))
     assert report.groups == ()
     assert report.total.spend == Cost(0)
     assert report.total.tokens["input"] is None
     assert report.plans == ()
 
 
-async def test_sums_past_64_bits_are_exact(tmp_path):
+async def test_names_come_in_the_order_of_their_bytes(where):
+    names = ["b", "B", "a", "é", "Z", "z", "a_b", "aB"]
+    tagged = [operation(n, tags={"t": name}, key=name) for n, name in enumerate(names)]
+    path = await ledger_of(where, *tagged, operation(8), *(attempt(n) for n in range(9)))
+    for by in ("key", "tag:t"):
+        found = [group.name for group in make_report(path, by=by).groups]
+        assert found == [None, *sorted(names)], by
+
+
+async def test_a_tag_that_holds_a_nul_hides_no_other(where):
+    path = await ledger_of(where, operation(1, tags={"a": "x\0", "b": "y"}), attempt(1, cost=1))
+    assert spends(make_report(path, by="tag:b")) == {"y": 1}
+
+
+async def test_sums_past_64_bits_are_exact(where):
     most = 2**63 - 1
     path = await ledger_of(
-        tmp_path / "l.db", operation(1), *(attempt(1, nth, cost=most) for nth in range(5))
+        where, operation(1), *(attempt(1, nth, cost=most) for nth in range(5))
     )
     assert make_report(path).total.spend == Cost(5 * most)
 
 
-async def test_a_strongest_model_that_was_never_asked(tmp_path):
+async def test_a_strongest_model_that_was_never_asked(where):
     samples = (Sample("a"), Sample("b"))
     shares = (SampleShare(4, Cost(1), "exact"), SampleShare(6, Cost(1), "exact"))
     path = await ledger_of(
-        tmp_path / "l.db",
+        where,
         operation(1, **PLAN),
         attempt(1, cost=10, usage=Usage(5, 2, 0, 10), samples=samples, shares=shares),
         outcome(1),
@@ -148,11 +162,11 @@ async def test_a_strongest_model_that_was_never_asked(tmp_path):
     assert (plan.saving.strongest, plan.saving.basis) == (Cost(7 * 10 + 5 * 100), "modelled")
 
 
-async def test_several_samples_of_the_strongest_count_as_one_answer(tmp_path):
+async def test_several_samples_of_the_strongest_count_as_one_answer(where):
     samples = (Sample("a"), Sample("b"))
     shares = (SampleShare(4, Cost(30), "exact"), SampleShare(6, Cost(50), "exact"))
     path = await ledger_of(
-        tmp_path / "l.db",
+        where,
         operation(1, **PLAN),
         attempt(1, model="large", cost=60, samples=samples, shares=shares),
         outcome(1),
@@ -161,9 +175,9 @@ async def test_several_samples_of_the_strongest_count_as_one_answer(tmp_path):
     assert plan.saving.strongest == Cost(40)
 
 
-async def test_a_violation_needs_no_full_knowledge(tmp_path):
+async def test_a_violation_needs_no_full_knowledge(where):
     path = await ledger_of(
-        tmp_path / "l.db",
+        where,
         operation(1, **PLAN),
         attempt(1, cost=51),
         attempt(1, 1, tokens=None),
@@ -187,8 +201,8 @@ def test_an_unknown_grouping(ledger):
         make_report(ledger, by="colour")
 
 
-async def test_spend_by_tags(tmp_path):
-    path = tmp_path / "l.db"
+async def test_spend_by_tags(where):
+    path = where
     tags = [{"user": "al", "team": "x"}, {"user": "bo", "a.b": "1"}, {"user": "al"}, {}]
     async with Ledger.open(path) as ledger:
         for n, told in enumerate(tags):

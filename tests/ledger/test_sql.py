@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from ledger_rows import attempt, book, op_id, operation, outcome
+from ledger_sql import execute, rows
 
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
@@ -17,20 +18,10 @@ from farthing.ledger import ChargeRow, Ledger, MemoryLedger, ReservationRow, new
 from farthing.ledger.engines import open_to_read
 
 
-def rows(path, query):
-    connection = sqlite3.connect(path)
-    connection.row_factory = sqlite3.Row
-    try:
-        return [dict(row) for row in connection.execute(query)]
-    finally:
-        connection.close()
-
-
-async def test_every_column_comes_back(tmp_path):
-    path = tmp_path / "l.db"
+async def test_every_column_comes_back(where):
     sample = Sample("so 4", "4", True, "stop", mean_logprob=-0.5, min_logprob=-1.5)
     tokyo = datetime(2026, 2, 1, 8, 0, 0, 5, tzinfo=timezone(timedelta(hours=9)))
-    async with Ledger.open(path) as ledger:
+    async with Ledger.open(where) as ledger:
         await book(
             ledger,
             operation(
@@ -58,7 +49,7 @@ async def test_every_column_comes_back(tmp_path):
             ),
             outcome(1, answered_by="small", answer="4", signal=0.9, budget=Cost(9), alpha=0.1),
         )
-    assert rows(path, "SELECT * FROM operations") == [
+    assert rows(where, "SELECT * FROM operations") == [
         {
             "id": op_id(1),
             "started_at": "2026-01-31T23:00:00.000005Z",
@@ -74,7 +65,7 @@ async def test_every_column_comes_back(tmp_path):
             "gateway": None,
         }
     ]
-    assert rows(path, "SELECT * FROM attempts") == [
+    assert rows(where, "SELECT * FROM attempts") == [
         {
             "id": f"{op_id(1)}.0",
             "operation_id": op_id(1),
@@ -105,7 +96,7 @@ async def test_every_column_comes_back(tmp_path):
             "kind": "sample",
         }
     ]
-    assert rows(path, "SELECT * FROM samples") == [
+    assert rows(where, "SELECT * FROM samples") == [
         {
             "attempt_id": f"{op_id(1)}.0",
             "number": 0,
@@ -119,7 +110,7 @@ async def test_every_column_comes_back(tmp_path):
             "basis": "exact",
         }
     ]
-    assert rows(path, "SELECT * FROM outcomes") == [
+    assert rows(where, "SELECT * FROM outcomes") == [
         {
             "operation_id": op_id(1),
             "finished_at": "2026-01-31T23:00:02.000000Z",
@@ -135,64 +126,56 @@ async def test_every_column_comes_back(tmp_path):
     ]
 
 
-async def test_unknown_is_null_and_zero_is_zero(tmp_path):
-    path = tmp_path / "l.db"
-    async with Ledger.open(path) as ledger:
+async def test_unknown_is_null_and_zero_is_zero(where):
+    async with Ledger.open(where) as ledger:
         unknown = attempt(1, 0, tokens=None, samples=(), shares=(), latency_s=None)
         await book(ledger, operation(1), unknown, attempt(1, 1, cost=0, tokens=(0, 0)))
-    told = rows(path, "SELECT input, output, cost_pico, latency_s FROM attempts ORDER BY number")
+    told = rows(where, "SELECT input, output, cost_pico, latency_s FROM attempts ORDER BY number")
     assert told == [
         {"input": None, "output": None, "cost_pico": None, "latency_s": None},
         {"input": 0, "output": 0, "cost_pico": 0, "latency_s": 0.5},
     ]
 
 
-async def test_texts_can_be_left_out(tmp_path):
-    path = tmp_path / "l.db"
-    async with Ledger.open(path, texts=False) as ledger:
+async def test_texts_can_be_left_out(where):
+    async with Ledger.open(where, texts=False) as ledger:
         await book(ledger, operation(1, prompt="secret"), attempt(1))
-    assert rows(path, "SELECT prompt FROM operations") == [{"prompt": None}]
-    assert rows(path, "SELECT text, answer FROM samples") == [{"text": None, "answer": "a"}]
+    assert rows(where, "SELECT prompt FROM operations") == [{"prompt": None}]
+    assert rows(where, "SELECT text, answer FROM samples") == [{"text": None, "answer": "a"}]
 
 
-async def test_finish_waits_for_all_that_was_booked_before(tmp_path):
-    path = tmp_path / "l.db"
-    ledger = Ledger.open(path)
+async def test_finish_waits_for_all_that_was_booked_before(where):
+    ledger = Ledger.open(where)
     ledger.begin(operation(1))
     for nth in range(50):
         ledger.attempt(attempt(1, nth))
     await ledger.finish(outcome(1))
-    assert rows(path, "SELECT count(*) AS n FROM attempts") == [{"n": 50}]
+    assert rows(where, "SELECT count(*) AS n FROM attempts") == [{"n": 50}]
     await ledger.close()
 
 
-async def test_a_closed_ledger_takes_no_more(tmp_path):
-    ledger = Ledger.open(tmp_path / "l.db")
+async def test_a_closed_ledger_takes_no_more(where):
+    ledger = Ledger.open(where)
     await ledger.close()
     await ledger.close()
     with pytest.raises(LedgerError, match="closed"):
         ledger.begin(operation(1))
 
 
-async def test_a_failed_write_reaches_finish_and_is_made_up_for(tmp_path):
-    path = tmp_path / "l.db"
-    ledger = Ledger.open(path)
-    other = sqlite3.connect(path)
-    other.execute("ALTER TABLE attempts RENAME TO away")
-    other.commit()
+async def test_a_failed_write_reaches_finish_and_is_made_up_for(where):
+    ledger = Ledger.open(where)
+    execute(where, "ALTER TABLE attempts RENAME TO away")
     ledger.begin(operation(1))
     ledger.attempt(attempt(1))
-    with pytest.raises(LedgerError, match="no such table: attempts"):
+    with pytest.raises(LedgerError, match=r"no such table: attempts|\"attempts\" does not exist"):
         await ledger.finish(outcome(1))
     with pytest.raises(LedgerError):
         await ledger.flush()
-    other.execute("ALTER TABLE away RENAME TO attempts")
-    other.commit()
-    other.close()
+    execute(where, "ALTER TABLE away RENAME TO attempts")
     await ledger.finish(outcome(1))
     await ledger.close()
     for table in ("operations", "attempts", "samples", "outcomes"):
-        assert rows(path, f"SELECT count(*) AS n FROM {table}") == [{"n": 1}], table
+        assert rows(where, f"SELECT count(*) AS n FROM {table}") == [{"n": 1}], table
 
 
 def test_what_cannot_be_opened(tmp_path):
@@ -213,16 +196,12 @@ def test_what_cannot_be_opened(tmp_path):
     assert not (tmp_path / "none.db").exists()
 
 
-async def test_another_schema_is_refused(tmp_path):
-    path = tmp_path / "l.db"
-    await Ledger.open(path).close()
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    connection.commit()
-    connection.close()
+async def test_another_schema_is_refused(where):
+    await Ledger.open(where).close()
+    execute(where, "UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     for opening in (Ledger.open, open_to_read):
         with pytest.raises(LedgerError, match="has schema 99"):
-            opening(path)
+            opening(where)
 
 
 WRITER = """
@@ -248,22 +227,21 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
-def writer(path, count):
-    command = [sys.executable, "-c", WRITER, str(path), str(count)]
+def writer(where, count):
+    command = [sys.executable, "-c", WRITER, where, str(count)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("confirmed", [1, 57])
-def test_kill_9_loses_nothing_that_was_confirmed(tmp_path, confirmed):
-    path = tmp_path / "l.db"
-    process = writer(path, 100_000)
+def test_kill_9_loses_nothing_that_was_confirmed(where, confirmed):
+    process = writer(where, 100_000)
     told = [process.stdout.readline().strip() for _ in range(confirmed)]
     os.kill(process.pid, signal.SIGKILL)
     told += process.stdout.read().split()
     process.wait()
     told = [line for line in told if len(line) == len(op_id(0))]
     booked = rows(
-        path,
+        where,
         "SELECT o.id FROM operations o JOIN attempts a ON a.operation_id = o.id "
         "JOIN outcomes ON outcomes.operation_id = o.id",
     )
@@ -271,24 +249,22 @@ def test_kill_9_loses_nothing_that_was_confirmed(tmp_path, confirmed):
     assert len(told) >= confirmed
 
 
-def test_two_processes_write_one_ledger(tmp_path):
-    path = tmp_path / "l.db"
-    writers = [writer(path, 20), writer(path, 20)]
+def test_two_processes_write_one_ledger(where):
+    writers = [writer(where, 20), writer(where, 20)]
     told = [process.communicate(timeout=120)[0].split() for process in writers]
     assert [process.returncode for process in writers] == [0, 0]
-    booked = {row["id"] for row in rows(path, "SELECT id FROM operations")}
+    booked = {row["id"] for row in rows(where, "SELECT id FROM operations")}
     assert booked == set(told[0]) | set(told[1])
     assert len(booked) == 400
-    assert rows(path, "SELECT count(*) AS n, sum(cost_pico) AS pico FROM attempts") == [
+    assert rows(where, "SELECT count(*) AS n, sum(cost_pico) AS pico FROM attempts") == [
         {"n": 400, "pico": 1200}
     ]
 
 
-async def test_a_reader_does_not_stop_the_writer(tmp_path):
-    path = tmp_path / "l.db"
-    async with Ledger.open(path) as ledger:
+async def test_a_reader_does_not_stop_the_writer(where):
+    async with Ledger.open(where) as ledger:
         await book(ledger, operation(1))
-        engine = open_to_read(path)
+        engine = open_to_read(where)
         with engine.begin() as connection:
             before = connection.exec_driver_sql("SELECT count(*) FROM operations").scalar()
             await asyncio.wait_for(book(ledger, operation(2)), 20)
@@ -316,23 +292,22 @@ def test_identifiers_sort_by_time_and_do_not_repeat():
     assert abs(micros / 1e6 - datetime.now(UTC).timestamp()) < 3600
 
 
-async def test_charges_are_summed_up_in_the_same_transaction(tmp_path):
-    path = tmp_path / "l.db"
+async def test_charges_are_summed_up_in_the_same_transaction(where):
     now = datetime(2026, 1, 31, 12, tzinfo=UTC)
     day = now.replace(hour=0)
-    async with Ledger.open(path) as ledger:
+    async with Ledger.open(where) as ledger:
         for nth in range(3):
             ledger.begin(operation(nth))
             ledger.reserve(ReservationRow(op_id(nth), "all", 7, Cost(5), now, "gw"))
             ledger.charge(ChargeRow(op_id(nth), "all", 7, Cost(nth), Cost(5), now, day, "gw"))
             await ledger.flush()
-    assert rows(path, "SELECT sum(held_pico) AS held, count(*) AS n FROM reservations") == [
+    assert rows(where, "SELECT sum(held_pico) AS held, count(*) AS n FROM reservations") == [
         {"held": 15, "n": 3}
     ]
-    assert rows(path, "SELECT pico, basis FROM charges ORDER BY pico")[2] == {
+    assert rows(where, "SELECT pico, basis FROM charges ORDER BY pico")[2] == {
         "pico": 2,
         "basis": "counted",
     }
-    assert rows(path, "SELECT * FROM spending") == [
+    assert rows(where, "SELECT * FROM spending") == [
         {"counted_as": 7, "gateway": "gw", "since": "2026-01-31T00:00:00.000000Z", "pico": 3}
     ]

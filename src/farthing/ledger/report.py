@@ -190,8 +190,13 @@ def _spend(
             unknown_cost=unpriced,
             unknown_usage=untold,
             estimated_usage=guessed,
-            tokens={leaf: told and int(told) for leaf, told in zip(LEAVES, leaves, strict=True)},
+            tokens={leaf: _whole(told) for leaf, told in zip(LEAVES, leaves, strict=True)},
         )
+
+
+def _whole(told: Any) -> int | None:
+    """A sum as an integer; PostgreSQL's are Decimals."""
+    return None if told is None else int(told)
 
 
 def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
