@@ -14,6 +14,7 @@ from farthing.ledger.plan_report import Conformity
 from farthing.ledger.report import make_report
 
 PLAN = {"plan": "cheap", "strongest": "large", "requested": "cheap"}
+ENDED = dict.fromkeys(("ok", "failed", "cancelled", "refused", "lost", "unfinished"), 0)
 BUDGET = {"budget": Cost(50), "alpha": 0.1}
 
 
@@ -79,7 +80,7 @@ def test_counts_and_tokens(ledger):
     }
     assert (report.total.operations, report.total.attempts) == (5, 8)
     assert report.total.spend == Cost(290)
-    assert report.outcomes == {"ok": 5, "failed": 0, "cancelled": 0, "unfinished": 1}
+    assert report.outcomes == ENDED | {"ok": 5, "unfinished": 1}
 
 
 def test_the_saving_of_a_plan(ledger):
@@ -104,7 +105,7 @@ def test_the_violations_of_a_certificate(ledger):
 def test_since_leaves_out_what_started_before(ledger):
     report = make_report(ledger, since=START + timedelta(hours=1))
     assert spends(report) == {"large": 100}
-    assert report.outcomes == {"ok": 1, "failed": 0, "cancelled": 0, "unfinished": 1}
+    assert report.outcomes == ENDED | {"ok": 1, "unfinished": 1}
     assert report.plans == ()
 
 
@@ -140,9 +141,7 @@ async def test_a_tag_that_holds_a_nul_hides_no_other(where):
 
 async def test_sums_past_64_bits_are_exact(where):
     most = 2**63 - 1
-    path = await ledger_of(
-        where, operation(1), *(attempt(1, nth, cost=most) for nth in range(5))
-    )
+    path = await ledger_of(where, operation(1), *(attempt(1, nth, cost=most) for nth in range(5)))
     assert make_report(path).total.spend == Cost(5 * most)
 
 
@@ -214,3 +213,80 @@ async def test_spend_by_tags(where):
     for wrong in ("tag:", 'tag:a"b', "colour"):
         with pytest.raises(LedgerError, match="cannot group by"):
             make_report(path, by=wrong)
+
+
+@pytest.fixture
+async def mixed(where):
+    """Attempts of every kind, of unknown cost, and with estimated tokens; refusals and stops."""
+    zero = {"cost": 0, "usage": Usage(), "price_source": "cache", "shares": ()}
+    return await ledger_of(
+        where,
+        operation(1, **PLAN),
+        attempt(1, cost=10),
+        attempt(1, 1, cost=3, kind="judge", model="large", tokens=(7, 1)),
+        attempt(1, 2, tokens=None, kind="retry", status="failed", samples=(), shares=()),
+        attempt(1, 3, cost=5, kind="fallback", usage_basis="estimated"),
+        outcome(1, stopped="cap"),
+        operation(2, **PLAN),
+        attempt(2, kind="cache", **zero),
+        outcome(2),
+        operation(3),
+        attempt(3, tokens=(50, 5), price_source="config; no price for web_search"),
+        outcome(3),
+        operation(4, key="alice"),
+        outcome(4, "refused", error="too dear"),
+        operation(5),
+        outcome(5, "lost"),
+    )
+
+
+def test_attempts_by_what_they_were_for(mixed):
+    report = make_report(mixed, by="kind")
+    assert {group.name: group.attempts for group in report.groups} == {
+        **{"cache": 1, "fallback": 1, "judge": 1, "retry": 1, "sample": 2}
+    }
+    assert spends(report) == {"cache": 0, "fallback": 5, "judge": 3, "retry": 0, "sample": 10}
+
+
+def test_refusals_and_stops_are_counted_on_their_own(mixed):
+    report = make_report(mixed)
+    assert report.outcomes == ENDED | {"ok": 3, "refused": 1, "lost": 1}
+    assert (report.stopped, report.as_json()["stopped_by_cap"]) == (1, 1)
+    assert report.total.operations == 3  # those that called something
+
+
+def test_what_share_is_not_exact(mixed):
+    total = make_report(mixed).total
+    assert (total.attempts, total.operations, total.all_tokens) == (6, 3, 110 + 8 + 110 + 55)
+    assert (total.unknown_cost, total.unknown_cost_operations) == (2, 2)
+    assert (total.unknown_cost_tokens, total.unknown_usage) == (55, 1)
+    assert (total.estimated_usage, total.estimated_operations) == (1, 1)
+    assert total.estimated_tokens == 110
+    told = json.loads(json.dumps(total.as_json()))
+    assert (told["unknown_cost_operations"], told["unknown_cost_tokens"]) == (2, 55)
+    assert (told["estimated_usage_operations"], told["estimated_usage_tokens"]) == (1, 110)
+
+
+async def test_judgements_and_caches_are_no_answers_of_the_strongest(where):
+    path = await ledger_of(
+        where,
+        operation(1, **PLAN),
+        attempt(1, cost=10),
+        attempt(1, 1, model="large", cost=3, kind="judge"),
+        outcome(1),
+        operation(2, **PLAN),
+        attempt(2, model="large", cost=0, kind="cache", usage=Usage(), shares=()),
+        outcome(2),
+        operation(3),
+        attempt(3, model="large", cost=1, kind="judge"),
+        outcome(3),
+    )
+    (plan,) = make_report(path).plans
+    assert (plan.operations, plan.compared, plan.saving) == (2, 1, None)
+
+
+async def test_a_price_by_the_second_models_no_cost_of_tokens(where):
+    path = await ledger_of(where, operation(1, **PLAN), attempt(1, cost=10), outcome(1))
+    own = Price(Rates(0, 0), "own GPU", per_second=10**9)
+    (plan,) = make_report(path, price=lambda _: own).plans
+    assert plan.saving is None

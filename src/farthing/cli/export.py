@@ -45,6 +45,6 @@ def export(
         )
     out.print(
         f"{exported.rows} rows written to {to}; {exported.left_out} attempts that failed, were "
-        f"cancelled or returned nothing left out; tokens estimated in {exported.estimated} rows.",
+        f"cancelled or gave no answer left out; tokens estimated in {exported.estimated} rows.",
         soft_wrap=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,7 +39,8 @@ def prices(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a model charges, by whose word and since when; nothing is fetched."""
-    card, book = _look_up(model, config)
+    book, card_of = open_prices(config)
+    card = card_of(model)
     price = book.price(card, at)
     known = book.prices(card, at)
     holding = [p for p in known if p == book.price(card, at, service_tier=p.service_tier)]
@@ -92,19 +94,27 @@ _STANDARD_KEYS = (
 )
 
 
-def _look_up(model: str, config: Path | None) -> tuple[ModelCard, PriceBook]:
+def open_prices(config: Path | None) -> tuple[PriceBook, Callable[[str], ModelCard]]:
+    """The price book, and what it needs to know of a model of a name.
+
+    That is a name in the configuration, else the provider's own. Raises ConfigError.
+    """
     from farthing.core.protocols import ModelCard
     from farthing.cost import PriceBook
 
-    named = ModelCard(model, upstream_name=model)
     if config is None:
-        return named, PriceBook()
+        return PriceBook(), lambda model: ModelCard(model, upstream_name=model)
     from farthing.gateway.build import build_prices, price_card
     from farthing.gateway.config import load
 
     settings = load(config)
-    card = price_card(settings, model) if model in settings.models else named
-    return card, build_prices(settings)
+
+    def card(model: str) -> ModelCard:
+        if model in settings.models:
+            return price_card(settings, model)
+        return ModelCard(model, upstream_name=model)
+
+    return build_prices(settings), card
 
 
 def _why(price: Price, card: ModelCard, book: PriceBook) -> str:

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farthing.cli._app import app, out, print_json
 from farthing.cli._ledger import DEFAULT, Db
 from farthing.cli._when import moment
+from farthing.cli.prices import open_prices
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from farthing.cost import Price
     from farthing.ledger.plan_report import Conformity, PlanReport
     from farthing.ledger.report import Report, Spend
 
 _NONE = "–"
-RARE = ("cached", "reasoning")
+_COLUMNS = {
+    "input": "input",
+    "cache_read": "cached",
+    "cache_write": "cache write",
+    "cache_write_1h": "1h cache write",
+    "input_audio": "audio in",
+    "input_image": "images in",
+    "output": "output",
+    "reasoning": "reasoning",
+    "output_audio": "audio out",
+}
+_ALWAYS = ("input", "output")
+_WIDEST, _WIDEST_NAME = 1_000, 40
 
 
 @app.command("report")
@@ -28,7 +41,7 @@ def report(
     by: Annotated[
         str,
         typer.Option(
-            metavar="model|plan|key|user|team|day|tag:NAME",
+            metavar="model|plan|key|user|team|day|kind|tag:NAME",
             help="What to group spend by; days are in UTC.",
         ),
     ] = "model",
@@ -36,27 +49,34 @@ def report(
         datetime | None,
         typer.Option(parser=moment, metavar="TIME", help="Started then or later (ISO, UTC)."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="A configuration, whose prices come first."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Report spend, what plans saved against their strongest model, and violations."""
     from farthing.ledger.report import make_report
 
-    made = make_report(db, by=by, since=since, price=_published)
+    book, card = open_prices(config)
+    made = make_report(db, by=by, since=since, price=lambda model: book.price(card(model)))
     if as_json:
         print_json(made.as_json())
         return
-    out.print(_spend_table(made))
+    _print_whole(_spend_table(made))
     out.print(_how_it_is_known(made))
     for plan in made.plans:
         out.print()
         out.print(_plan_text(plan), soft_wrap=True)
 
 
-def _published(model: str) -> Price | None:
-    from farthing.core.protocols import ModelCard
-    from farthing.cost import PriceBook
-
-    return PriceBook().price(ModelCard(model, upstream_name=model))
+def _print_whole(table: Table) -> None:
+    """Print a table that may be wider than the console, so that no number loses digits."""
+    unbound = out.options.update_width(_WIDEST)
+    widest = out.measure(table, options=unbound).maximum
+    if widest > out.width:
+        table.width = widest
+    out.print(table, crop=False)
 
 
 def _spend_table(made: Report) -> Table:
@@ -69,31 +89,26 @@ def _spend_table(made: Report) -> Table:
         padding=(0, 1, 0, 0),
         show_footer=len(made.groups) > 1,
     )
-    titles = (made.by, "operations", "attempts", "USD", "input", "cached", "output", "reasoning")
-    footers = _cells(made.total, "all")
-    shown = [at for at, title in enumerate(titles) if title not in RARE or footers[at] != "0"]
-    for title, footer in ((titles[at], footers[at]) for at in shown):
-        justify: Literal["left", "right"] = "left" if title == made.by else "right"
-        table.add_column(title, footer, justify=justify, overflow="fold", no_wrap=title != made.by)
+    leaves = [leaf for leaf in _COLUMNS if leaf in _ALWAYS or made.total.tokens[leaf]]
+    titles = (made.by, "operations", "attempts", "USD", *(_COLUMNS[leaf] for leaf in leaves))
+    for title, footer in zip(titles, _cells(made.total, "all", leaves), strict=True):
+        if title == made.by:
+            table.add_column(title, footer, overflow="fold", max_width=_WIDEST_NAME)
+        else:
+            table.add_column(title, footer, justify="right", no_wrap=True)
     for group in made.groups:
-        cells = _cells(group, group.name or _NONE)
-        table.add_row(*(cells[at] for at in shown))
+        table.add_row(*_cells(group, group.name or _NONE, leaves))
     return table
 
 
-def _cells(spend: Spend, name: str) -> list[str]:
-    tokens = {
-        leaf: _NONE if count is None else f"{count:,}" for leaf, count in spend.tokens.items()
-    }
+def _cells(spend: Spend, name: str, leaves: list[str]) -> list[str]:
+    tokens = (spend.tokens[leaf] for leaf in leaves)
     return [
         name,
         f"{spend.operations:,}",
         f"{spend.attempts:,}",
         f"{spend.spend}{'*' if spend.unknown_cost else ''}",
-        tokens["input"],
-        tokens["cache_read"],
-        tokens["output"],
-        tokens["reasoning"],
+        *(_NONE if count is None else f"{count:,}" for count in tokens),
     ]
 
 
@@ -104,21 +119,41 @@ def _how_it_is_known(made: Report) -> str:
         "without cached tokens, output without reasoning."
     ]
     if total.estimated_usage:
-        lines.append(f"The tokens of {total.estimated_usage} attempts are estimated.")
-    if total.unknown_cost:
-        share = total.unknown_cost / total.attempts
         lines.append(
-            f"* The cost of {total.unknown_cost} of {total.attempts} attempts ({share:.1%}) is "
-            "unknown and in no sum."
+            f"The tokens of {_share(total.estimated_usage, total.attempts, 'attempts')} are "
+            f"estimated: {_share(total.estimated_tokens, total.all_tokens, 'tokens')}, in "
+            f"{_share(total.estimated_operations, total.operations, 'operations')}."
+        )
+    if total.unknown_cost:
+        lines.append(
+            f"* The cost of {_share(total.unknown_cost, total.attempts, 'attempts')} is unknown "
+            "and in no sum. They are in "
+            f"{_share(total.unknown_cost_operations, total.operations, 'operations')}, with "
+            f"{_share(total.unknown_cost_tokens, total.all_tokens, 'tokens')}."
+        )
+    if total.unknown_usage:
+        lines.append(
+            f"The tokens of {_share(total.unknown_usage, total.attempts, 'attempts')} are unknown."
         )
     if total.failed or total.cancelled:
         lines.append(f"Attempts: {total.failed} failed, {total.cancelled} cancelled.")
-    if ends["failed"] or ends["cancelled"] or ends["unfinished"]:
+    if ends["failed"] or ends["cancelled"] or ends["unfinished"] or ends["lost"]:
         lines.append(
             f"Operations: {ends['ok']} answered, {ends['failed']} failed, {ends['cancelled']} "
-            f"cancelled, {ends['unfinished']} in flight or lost with their process."
+            f"cancelled, {ends['unfinished'] + ends['lost']} in flight or lost with their process."
+        )
+    if ends["refused"]:
+        lines.append(f"Refused, so that nothing was called: {ends['refused']} operations.")
+    if made.stopped:
+        lines.append(
+            f"Ended by their own cap and answered with what they had: {made.stopped} operations."
         )
     return "\n".join(lines)
+
+
+def _share(part: int, whole: int, what: str) -> str:
+    share = f" ({part / whole:.1%})" if whole else ""
+    return f"{part:,} of {whole:,} {what}{share}"
 
 
 def _plan_text(plan: PlanReport) -> str:

@@ -44,6 +44,10 @@ output_tokens: ColumnElement[int] = attempts.c.output + attempts.c.reasoning + _
 """An attempt's generated tokens, reasoning and audio included; NULL if unknown."""
 
 
+is_answer: ColumnElement[bool] = attempts.c.kind.in_(("sample", "retry", "fallback"))
+"""Whether a model was called for an answer of its own, not for a judgement or out of a cache."""
+
+
 def started_within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
     """Conditions on operations: started in [since, until)."""
     conditions = []

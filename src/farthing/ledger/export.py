@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
-from farthing.ledger._queries import input_tokens, sample_count, started_within
+from farthing.ledger._queries import input_tokens, is_answer, sample_count, started_within
 from farthing.ledger.address import Where
 from farthing.ledger.engines import reading
 from farthing.ledger.schema import attempts, operations, samples
@@ -53,7 +53,8 @@ class Exported:
 
     Attributes:
         rows: samples written.
-        left_out: attempts that failed or were cancelled, or returned no sample.
+        left_out: attempts that failed or were cancelled, returned no sample, judged others, or
+            were answered from a cache.
         estimated: rows whose tokens and cost were divided by the lengths of the texts.
     """
 
@@ -142,7 +143,7 @@ def _notes(exported: Exported) -> str:
         "Recorded traffic. cost_usd is what the sample would have cost asked alone: the whole "
         "prompt and its own output; samples of one call share the prompt's bill, so the rows can "
         "add up to more than was spent. latency_s only where the call returned one sample. "
-        f"{exported.left_out} attempts that failed, were cancelled or returned nothing are left "
+        f"{exported.left_out} attempts that failed, were cancelled or gave no answer are left "
         f"out. In {exported.estimated} rows output_tokens and cost_usd are estimated: tokens "
         "counted by us, or the call's tokens divided by the lengths of its texts."
     )
@@ -221,7 +222,7 @@ def _row(row: Mapping[Any, Any], number: int, task: str) -> dict[str, Any]:
 def _answered(window: list[ColumnElement[bool]], *columns: Any) -> Select[Any]:
     joined = samples.join(attempts).join(operations)
     query: Select[Any] = select(*columns).select_from(joined)
-    return query.where(attempts.c.status == "ok", *window)
+    return query.where(attempts.c.status == "ok", is_answer, *window)
 
 
 def _counts(window: list[ColumnElement[bool]]) -> Select[Any]:
@@ -234,5 +235,5 @@ def _left_out(window: list[ColumnElement[bool]]) -> Select[Any]:
     return (
         select(func.count())
         .select_from(attempts.join(operations))
-        .where(or_(attempts.c.status != "ok", ~answers), *window)
+        .where(or_(attempts.c.status != "ok", ~answers, ~is_answer), *window)
     )

@@ -16,6 +16,7 @@ from farthing.cost.prices import Price
 from farthing.ledger._queries import (
     alone_pico,
     input_tokens,
+    is_answer,
     output_tokens,
     sample_count,
     started_within,
@@ -152,14 +153,15 @@ class _Tally:
         spent = Cost(sum(row.cost_pico or 0 for row in called))
         known = all(row.cost_pico is not None for row in called)
         self._certify(rows[0], spent, known)
-        first = next((r for r in called if r.status == "ok" and r.input_tokens is not None), None)
+        answers = [row for row in called if row.status == "ok" and row.is_answer]
+        first = next((row for row in answers if row.input_tokens is not None), None)
         if self._strongest is None or rows[0].outcome != "ok" or not known or first is None:
             return
         self.compared += 1
         alone = [
             row.alone_pico
-            for row in called
-            if row.model == self._strongest and row.status == "ok" and row.alone_pico is not None
+            for row in answers
+            if row.model == self._strongest and row.alone_pico is not None
         ]
         self.saving.operation(
             spent,
@@ -205,7 +207,7 @@ class _Tally:
             input_image=row.input_image or 0,
             output=round(row.output_tokens / max(row.samples, 1)),
         )
-        return self._price.rates_for(usage).cost(usage)
+        return self._price.cost(usage)
 
 
 def _operations(connection: Connection, since: datetime | None) -> Iterator[list[_Row]]:
@@ -220,6 +222,7 @@ def _operations(connection: Connection, since: datetime | None) -> Iterator[list
             outcomes.c.alpha,
             attempts.c.model,
             attempts.c.status,
+            is_answer.label("is_answer"),
             attempts.c.cost_pico,
             attempts.c.input,
             attempts.c.cache_read,
@@ -246,7 +249,7 @@ def _elsewhere(connection: Connection, plan: str, strongest: str) -> Iterator[_R
     query = (
         select(input_tokens.label("input_tokens"), alone_pico.label("alone_pico"))
         .select_from(attempts.join(operations))
-        .where(attempts.c.model == strongest, attempts.c.status == "ok")
+        .where(attempts.c.model == strongest, attempts.c.status == "ok", is_answer)
         .where(operations.c.plan.is_distinct_from(plan))
     )
     for row in connection.execution_options(yield_per=2_000).execute(query):

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Select, case, distinct, func, 
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
 from farthing.cost.prices import Price
-from farthing.ledger._queries import started_within
+from farthing.ledger._queries import input_tokens, output_tokens, started_within
 from farthing.ledger.address import Where
 from farthing.ledger.engines import reading
 from farthing.ledger.plan_report import PlanReport, plan_reports
+from farthing.ledger.rows import Ending
 from farthing.ledger.schema import (
     LEAVES_OF_VERSION_2,
     attempts,
@@ -25,7 +26,7 @@ from farthing.ledger.schema import (
 )
 from farthing.ledger.tags import tag
 
-By = Literal["model", "plan", "key", "day", "user", "team"]
+By = Literal["model", "plan", "key", "day", "user", "team", "kind"]
 TAG = "tag:"
 """Before a tag's name: what to group spend by as well."""
 LEAVES = ("input", "cache_read", "cache_write", "output", "reasoning", *LEAVES_OF_VERSION_2)
@@ -38,12 +39,16 @@ class Spend:
     """Attempts added up.
 
     Attributes:
-        name: the model, plan, key or day; None for those that have none.
+        name: the model, plan, key, day or kind of call; None for those that have none.
         spend: of the attempts whose cost is known; exact.
         unknown_cost: attempts whose cost is not known, and is not in `spend`.
         unknown_usage, estimated_usage: attempts whose tokens were not told, and those whose
             tokens we counted ourselves.
+        unknown_cost_operations, estimated_operations: operations with such an attempt: one of
+            unknown cost, one whose tokens we counted.
         tokens: by leaf; None if no attempt told any.
+        unknown_cost_tokens, estimated_tokens: how many of these are of attempts whose cost is
+            not known, and of those whose tokens we counted.
     """
 
     name: str | None
@@ -55,7 +60,16 @@ class Spend:
     unknown_cost: int
     unknown_usage: int
     estimated_usage: int
+    unknown_cost_operations: int
+    estimated_operations: int
     tokens: dict[str, int | None]
+    unknown_cost_tokens: int
+    estimated_tokens: int
+
+    @property
+    def all_tokens(self) -> int:
+        """Those of all leaves, as far as they are known."""
+        return sum(count or 0 for count in self.tokens.values())
 
     def as_json(self) -> dict[str, Any]:
         """Safe for JSON; amounts are decimal strings in USD."""
@@ -69,7 +83,11 @@ class Spend:
             "unknown_cost_attempts": self.unknown_cost,
             "unknown_usage_attempts": self.unknown_usage,
             "estimated_usage_attempts": self.estimated_usage,
+            "unknown_cost_operations": self.unknown_cost_operations,
+            "estimated_usage_operations": self.estimated_operations,
             "tokens": self.tokens,
+            "unknown_cost_tokens": self.unknown_cost_tokens,
+            "estimated_usage_tokens": self.estimated_tokens,
         }
 
 
@@ -78,10 +96,12 @@ class Report:
     """What a ledger says.
 
     Attributes:
-        groups: spend by model, plan, key or day, or by the value of a tag.
+        groups: spend by model, plan, key, day or kind of call, or by the value of a tag.
         total: spend of all attempts.
-        outcomes: operations by how they ended; "unfinished" are in flight, or their process
-            died.
+        outcomes: operations by how they ended; "refused" called nothing, "unfinished" are in
+            flight, or their process died.
+        stopped: operations that their own cap ended, with the answer that they had; they are
+            among those that ended "ok".
         plans: for each plan, what it saved and whether its certificate holds.
     """
 
@@ -90,6 +110,7 @@ class Report:
     groups: tuple[Spend, ...]
     total: Spend
     outcomes: dict[str, int]
+    stopped: int
     plans: tuple[PlanReport, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -100,6 +121,7 @@ class Report:
             "groups": [group.as_json() for group in self.groups],
             "total": self.total.as_json(),
             "operations": self.outcomes,
+            "stopped_by_cap": self.stopped,
             "plans": [plan.as_json() for plan in self.plans],
         }
 
@@ -132,6 +154,7 @@ def make_report(
             groups=tuple(_spend(connection, label, since)),
             total=next(_spend(connection, None, since)),
             outcomes=_outcomes(connection, since),
+            stopped=_stopped(connection, since),
             plans=tuple(plan_reports(connection, since, price, seed)),
         )
 
@@ -147,6 +170,7 @@ def _label(by: str) -> ColumnElement[Any]:
         "plan": operations.c.plan,
         "key": operations.c.key,
         "day": func.substr(attempts.c.started_at, 1, 10),
+        "kind": attempts.c.kind,
     }
     if by not in labels:
         known = ", ".join(get_args(By))
@@ -157,18 +181,27 @@ def _label(by: str) -> ColumnElement[Any]:
 def _spend(
     connection: Connection, label: ColumnElement[Any] | None, since: datetime | None
 ) -> Iterator[Spend]:
-    cost = attempts.c.cost_pico
+    cost, operation = attempts.c.cost_pico, attempts.c.operation_id
+    unpriced, estimated = cost.is_(None), attempts.c.usage_basis == "estimated"
+    tokens = func.coalesce(input_tokens + output_tokens, 0)
+    counts: dict[str, ColumnElement[Any]] = {
+        "operations": func.count(distinct(operation)),
+        "attempts": func.count(),
+        "failed": _number(attempts.c.status == "failed"),
+        "cancelled": _number(attempts.c.status == "cancelled"),
+        "unknown_cost": _number(unpriced),
+        "unknown_usage": _number(attempts.c.input.is_(None)),
+        "estimated_usage": _number(estimated),
+        "unknown_cost_operations": func.count(distinct(case((unpriced, operation)))),
+        "estimated_operations": func.count(distinct(case((estimated, operation)))),
+        "unknown_cost_tokens": _sum(case((unpriced, tokens))),
+        "estimated_tokens": _sum(case((estimated, tokens))),
+    }
     columns: Sequence[ColumnElement[Any]] = (
-        func.count(distinct(attempts.c.operation_id)),
-        func.count(),
-        _number(attempts.c.status == "failed"),
-        _number(attempts.c.status == "cancelled"),
+        *counts.values(),
         # In two halves, since a sum of picodollars passes 64 bits at nine million dollars.
-        func.coalesce(func.sum(cost // _MILLION), 0),
-        func.coalesce(func.sum(cost % _MILLION), 0),
-        _number(cost.is_(None)),
-        _number(attempts.c.input.is_(None)),
-        _number(attempts.c.usage_basis == "estimated"),
+        _sum(cost // _MILLION),
+        _sum(cost % _MILLION),
         *(func.sum(attempts.c[leaf]) for leaf in LEAVES),
     )
     query: Select[Any] = (
@@ -178,20 +211,18 @@ def _spend(
         named = label.label("label")
         query = query.add_columns(named).group_by("label").order_by(named.nulls_first())
     for row in connection.execute(query):
-        calls, attempted, failed, cancelled, high, low, unpriced, untold, guessed, *rest = row
+        high, low, *rest = row[len(counts) :]
         leaves = rest[: len(LEAVES)]
         yield Spend(
             name=rest[-1] if label is not None else None,
-            operations=calls,
-            attempts=attempted,
-            failed=failed,
-            cancelled=cancelled,
             spend=Cost(int(high) * _MILLION + int(low)),
-            unknown_cost=unpriced,
-            unknown_usage=untold,
-            estimated_usage=guessed,
             tokens={leaf: _whole(told) for leaf, told in zip(LEAVES, leaves, strict=True)},
+            **{name: int(count) for name, count in zip(counts, row, strict=False)},
         )
+
+
+def _sum(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.coalesce(func.sum(column), 0)
 
 
 def _whole(told: Any) -> int | None:
@@ -200,7 +231,7 @@ def _whole(told: Any) -> int | None:
 
 
 def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+    return _sum(case((condition, 1), else_=0))
 
 
 def _outcomes(connection: Connection, since: datetime | None) -> dict[str, int]:
@@ -211,7 +242,16 @@ def _outcomes(connection: Connection, since: datetime | None) -> dict[str, int]:
         .where(*started_within(since, None))
         .group_by("label")
     )
-    counts = dict.fromkeys(("ok", "failed", "cancelled", "unfinished"), 0)
+    counts = dict.fromkeys((*get_args(Ending), "unfinished"), 0)
     for name, count in connection.execute(query):
         counts[name] = count
     return counts
+
+
+def _stopped(connection: Connection, since: datetime | None) -> int:
+    query = (
+        select(func.count())
+        .select_from(operations.join(outcomes))
+        .where(outcomes.c.stopped == "cap", *started_within(since, None))
+    )
+    return int(connection.execute(query).scalar_one())
