@@ -8,12 +8,17 @@ from hypothesis import strategies as st
 from farthing.risk.adaptive import AdaptiveLevel
 
 
+def shares(n):
+    """Above each of n values and one to come."""
+    return np.arange(n, 0, -1) / (n + 1)
+
+
 def run(costs, alpha, adapt, window=256):
     """Share of the costs above the quantile given for each, from those before it."""
     level, fixed, over = AdaptiveLevel(alpha), AdaptiveLevel(alpha), []
     for at in range(window, len(costs)):
         ordered = np.sort(costs[at - window : at]) if adapt else np.sort(costs[:window])
-        exceeded = bool(costs[at] > (level if adapt else fixed).upper(ordered))
+        exceeded = bool(costs[at] > (level if adapt else fixed).upper(ordered, shares(window)))
         level.update(exceeded)
         over.append(exceeded)
     return np.array(over)
@@ -45,16 +50,22 @@ def test_bound_on_the_share_holds_for_any_outcomes(costs, alpha):
 
 def test_upper_is_the_conformal_quantile_and_grows_beyond_it():
     level = AdaptiveLevel(0.1)
-    assert level.upper(range(1, 100)) == 90
-    assert level.upper(range(1, 10)) == 9
-    assert level.upper([3.0]) == 6.0
+    assert level.upper(range(1, 100), shares(99)) == 90
+    assert level.upper(range(1, 10), shares(9)) == 9
+    assert level.upper([3.0], shares(1)) == 6.0
     uppers = []
     for _ in range(40):
         level.update(True)
-        uppers.append(level.upper(range(1, 100)))
+        uppers.append(level.upper(range(1, 100), shares(99)))
     assert uppers == sorted(uppers)
-    assert level.level < 0
-    assert uppers[-1] > 4 * 99
+    assert level.level == pytest.approx(-0.2)  # and no lower
+    assert uppers[-1] == pytest.approx(8 * 99)
+
+
+def test_upper_with_weights():
+    level = AdaptiveLevel(0.1)
+    assert level.upper([1.0, 2.0, 3.0], [0.3, 0.1, 0.0]) == 2.0
+    assert level.upper([1.0, 2.0, 3.0], [0.3, 0.11, 0.0]) == 3.0
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 0}, {"alpha": 1}, {"alpha": 0.1, "step": 0}])

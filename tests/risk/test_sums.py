@@ -48,6 +48,18 @@ def test_upper_sum_covers_and_is_not_far_off(alpha, count):
         assert normal < bound < 1.2 * normal
 
 
+def test_doubt_makes_up_for_a_mean_of_few_costs():
+    """2,000 times 100 known costs and a sum of 100 more: the plain bound fails, the other holds."""
+    rng = np.random.default_rng(0)
+    alpha, plain, doubted = 0.05, 0, 0
+    for _ in range(2_000):
+        known, sum_ = np.exp(rng.normal(-5.5, 0.8, 100)), np.exp(rng.normal(-5.5, 0.8, 100)).sum()
+        total = 100 * means(known)
+        plain += sum_ > upper_sum(total, alpha)
+        doubted += sum_ > upper_sum(total, alpha, doubt=1.0)
+    assert plain / 2_000 > alpha > doubted / 2_000
+
+
 def test_weighted_quantiles():
     costs = np.array([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]])
     weights = np.array([[1.0, 1, 8], [5.0, 5, 0]])

@@ -6,17 +6,16 @@ import math
 from datetime import datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from farthing.budgets.learned import AGES, CostClass
 from farthing.budgets.limits import Budget, RateLimit
 from farthing.budgets.reservations import Ask, BudgetState, Reason, Refusal
 from farthing.budgets.windows import Spent, Window
 from farthing.core.money import PICO_PER_USD, Cost
-from farthing.risk.sums import RATES, upper_sum
+from farthing.risk.sums import RATES, Floats, upper_sum
 
 SETTLING_S = 1  # when to try again where it would fit but for what is in flight
-CAUTION = 4  # the joint bound is at alpha / CAUTION: it is estimated, and looked at many times
+CAUTION = 2  # the joint bound is at alpha / CAUTION: it is looked at many times
 MINUTE = Window(rolling=timedelta(minutes=1))
 
 
@@ -29,7 +28,7 @@ class Account:
         self.topped = self.assumed = 0
         self.held = self.bounds = self.open = self.unbounded = 0
         self.settled = self.exceeded = 0
-        self._ages: dict[CostClass, NDArray[np.int64]] = {}
+        self._ages: dict[CostClass, Floats] = {}
 
     @property
     def limit(self) -> int:
@@ -54,13 +53,15 @@ class Account:
             return 0
         alpha = self.budget.alpha
         total = np.zeros(len(RATES))
-        single = hold / PICO_PER_USD
+        single, doubt = hold / PICO_PER_USD, 0.0
         for kind, ages in self._ages.items():
             total += ages @ kind.means
             single += float(ages @ kind.quantiles(alpha))
+            doubt += float(ages @ kind.doubts @ ages)
         if new is not None:
             total += new.means[0]
-        most = math.ceil(min(single, upper_sum(total, alpha / CAUTION)) * PICO_PER_USD)
+        joint = upper_sum(total, alpha / CAUTION, doubt / max(1, self.open))
+        most = math.ceil(min(single, joint) * PICO_PER_USD)
         if self.unbounded or (ask is not None and ask.bound is None):
             return most
         new_bound = ask.bound.pico if ask is not None and ask.bound is not None else 0
@@ -109,7 +110,7 @@ class Account:
             self.bounds += ask.bound.pico
         ages = self._ages.get(kind)
         if ages is None:
-            ages = self._ages[kind] = np.zeros(len(AGES), np.int64)
+            ages = self._ages[kind] = np.zeros(len(AGES))
         ages[age] += 1
 
     def grow_older(self, kind: CostClass, age: int) -> None:

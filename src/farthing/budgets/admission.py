@@ -153,7 +153,7 @@ class Admission:
             return Settlement(entry.reservation.reserved, True, ())
         for alpha, more in by_alpha.items():
             entry.kind.exceeded(alpha, more)
-        entry.kind.observe(float(cost), seconds - entry.began_s)
+        entry.kind.observe(float(cost), seconds - entry.began_s, seconds)
         return Settlement(cost, False, tuple(exceeded))
 
     def cancel(self, reservation: Reservation) -> None:
@@ -162,7 +162,6 @@ class Admission:
         Raises BudgetError if it is not in flight.
         """
         entry = self._end(reservation)
-        entry.kind.forget(entry.age)
         for counter in entry.rates:
             counter.end(reservation.ask, 0, self._clock.now())
 
@@ -203,8 +202,6 @@ class Admission:
         """Learn from an operation that settled before this process began."""
         ask = Ask(frozenset(), route, cost, length=length)
         kind = self._kind(ask)
-        for age in range(age_class(duration_s) + 1):
-            kind.enter(age)
         kind.observe(float(cost), duration_s)
 
     def top_up(self, name: str, amount: Cost) -> BudgetState:
@@ -251,7 +248,7 @@ class Admission:
         ask = entry.reservation.ask
         for account, hold in entry.accounts:
             account.begin(ask, entry.kind, hold, entry.age)
-        entry.kind.enter(entry.age)
+        entry.kind.begin(entry.reservation.id, entry.began_s)
         self._open[entry.reservation.id] = entry
         self._next_birthday(entry)
 
@@ -259,6 +256,7 @@ class Admission:
         entry = self._open.pop(reservation.id, None)
         if entry is None:
             raise BudgetError(f"operation {reservation.id!r} is not in flight")
+        entry.kind.end(reservation.id)
         for account, hold in entry.accounts:
             account.end(entry.reservation.ask, entry.kind, hold, entry.age)
         return entry
@@ -276,7 +274,6 @@ class Admission:
             for account, _ in entry.accounts:
                 account.grow_older(entry.kind, entry.age)
             entry.age += 1
-            entry.kind.enter(entry.age)
             self._next_birthday(entry)
 
 

@@ -8,6 +8,8 @@ operations that took longer.
 from __future__ import annotations
 
 import bisect
+import math
+from collections import deque
 
 import numpy as np
 from scipy.special import ndtri
@@ -15,15 +17,13 @@ from scipy.special import ndtri
 from farthing.risk.adaptive import AdaptiveLevel
 from farthing.risk.sums import Floats, exponential_means, weighted_quantiles
 
-REMEMBERED = 256  # settled operations of a kind that are learned from
-ENOUGH = 40  # with so many, the prior no longer decides about one operation
-PRIOR_WEIGHT = 16  # settled operations that the prior counts for in the scale of the tail
-TAIL_WEIGHT = 4.0  # settled operations that the tail counts for
-TAIL_SCALE = 2.0  # mean of the tail over the mean of what is known
-BEYOND = 2.0  # mean of what outlasts all that settled, over what its age would cost
-GREATEST = 16.0  # mean of a tail at most, over the greatest cost known and the prior
+REMEMBERED = 512  # settled operations of a kind that are learned from
+RELEARN = 8  # learn again when one in so many of them is new
+DOUBTED = 16  # costs that the prior counts for in what is doubted
+OUTLASTING = 1.0  # operations that outlast all that settled, besides those seen to
+BEYOND = 1.5  # their mean cost over what their age would cost, once few outlast
+GREATEST = 16.0  # their mean cost at most, over the greatest cost known and the prior
 POINTS = 8
-REFRESH = 32  # settlements between two tables, once there are many
 
 AGES = [0.0, *(0.1 * 2 ** (i / 2) for i in range(31))]  # seconds; the last class is open
 _EDGES = np.array(AGES)
@@ -41,36 +41,35 @@ class CostClass:
 
     Of the operations that began together, the cheap ones tend to end first, so that those that have
     settled are cheaper than those in flight. How long operations last is therefore estimated from
-    both, as in a life table (Kaplan, Meier, 1958), and each settled cost gets the weight of its
-    class of duration. The mass of what lasts longer than any that settled, and a little more,
-    goes to a tail of log-normal shape, with a mean that is at least what the mean rate of spending
-    makes of the age. At first, all is tail, and its mean is the prior.
+    both (Kaplan, Meier, 1958), and each settled cost gets the weight of its duration. What lasts
+    longer than all that settled costs what the mean rate of spending makes of that age, and more,
+    in a log-normal shape. At first that is everything, and its mean is the prior.
 
     Attributes:
         means: `exponential_means` by age class, shape (ages, rates).
+        doubts: how much the errors of two age classes' means vary together, over the
+            variance of one cost, shape (ages, ages).
     """
 
     def __init__(self, typical: float) -> None:
         self._typical = max(typical, 1e-12)
-        self._costs = np.zeros(REMEMBERED)
-        self._durations = np.zeros(REMEMBERED)
-        self._classes = np.zeros(REMEMBERED, np.int64)
-        self._entered = np.zeros(len(AGES))  # how many reached an age; the old count for less
-        self._ended = np.zeros(len(AGES))
-        self._settled = self._since = 0
+        self._settled: deque[tuple[float, float, float]] = deque()  # duration, cost, when it ended
+        self._flying: dict[str, float] = {}  # when it began
+        self._since_s = -math.inf  # what ended until then is forgotten
+        self._unlearned = 0
         self._levels: dict[float, AdaptiveLevel] = {}
         self._quantiles: dict[float, Floats] = {}
-        self._ordered: list[float] = []
         self.means: Floats
-        self._learn()
+        self.doubts: Floats
+        self._learn(0.0)
 
-    def enter(self, age: int) -> None:
-        """An operation in flight comes into this class of age."""
-        self._entered[age] += 1
+    def begin(self, id: str, began_s: float) -> None:
+        """An operation is in flight since a time on the clock of `observe`."""
+        self._flying[id] = began_s
 
-    def forget(self, age: int) -> None:
-        """An operation that got into this class of age told nothing, and is not to count."""
-        self._entered[: age + 1] = np.maximum(self._entered[: age + 1] - 1, 0)
+    def end(self, id: str) -> None:
+        """An operation is in flight no longer."""
+        del self._flying[id]
 
     def level(self, alpha: float) -> AdaptiveLevel:
         """The level at which reservations for budgets with this alpha are taken."""
@@ -80,79 +79,70 @@ class CostClass:
 
     def quantile(self, alpha: float) -> float:
         """The upper quantile of a new operation's cost."""
-        level = self.level(alpha)
-        known = level.upper(self._ordered) if self._ordered else 0.0
-        if self._settled < ENOUGH:
-            known = max(known, float(self.quantiles(alpha)[0]))
-        return known
+        return self.level(alpha).upper(self._ordered, self._above)
 
     def quantiles(self, alpha: float) -> Floats:
         """The upper quantile of an operation's cost by its age class."""
         if alpha not in self._quantiles:
             level = min(max(self.level(alpha).level, alpha / 4), 2 * alpha)
-            self._quantiles[alpha] = weighted_quantiles(self._all, self._weights, level)
+            self._quantiles[alpha] = weighted_quantiles(self._costs, self._weights, level)
         return self._quantiles[alpha]
 
     def exceeded(self, alpha: float, more: bool) -> None:
         """Take in whether an operation cost more than was reserved for it."""
         self.level(alpha).update(more)
 
-    def observe(self, cost: float, duration_s: float) -> None:
-        """Take in what an operation cost, and how long it was in flight."""
-        at, age = self._settled % REMEMBERED, age_class(duration_s)
-        self._costs[at], self._durations[at], self._classes[at] = cost, duration_s, age
-        self._entered *= 1 - 1 / REMEMBERED
-        self._ended *= 1 - 1 / REMEMBERED
-        self._ended[age] += 1
-        self._settled += 1
-        self._since += 1
-        if self._since >= min(max(1, self._settled // 8), REFRESH):
-            self._learn()
+    def observe(self, cost: float, duration_s: float, ended_s: float = -math.inf) -> None:
+        """Take in what an operation cost, how long it was in flight, and when it ended.
 
-    def _survival(self) -> tuple[Floats, int]:
-        """The share that reaches each class of age, and the first that none is known to reach."""
-        # Those still inside count as at risk for all of it: costs seem higher. With half of them,
-        # the actuary's convention, overshoot was ten times as great (benchmarks/admission.py).
-        at_risk = np.maximum(self._entered, self._ended)
-        unknown = np.flatnonzero(at_risk < 1e-3)
-        last = int(unknown[0]) if len(unknown) else len(AGES) - 1
-        ends = self._ended[:last] / at_risk[:last]
-        return np.concatenate([[1.0], np.cumprod(1 - ends)]), last
+        Those that ended before this process began come first, without a time.
+        """
+        self._settled.append((duration_s, cost, ended_s))
+        if len(self._settled) > REMEMBERED:
+            self._since_s = self._settled.popleft()[2]
+        self._unlearned += 1
+        if self._unlearned >= max(1, len(self._settled) // RELEARN):
+            self._learn(ended_s)
 
-    def _learn(self) -> None:
-        self._since = 0
-        n = min(self._settled, REMEMBERED)
-        costs, durations, classes = self._costs[:n], self._durations[:n], self._classes[:n]
-        reach, last = self._survival()
-        ending = np.zeros(len(AGES))
-        ending[:last] = reach[:-1] - reach[1:]
-        number = np.bincount(classes, minlength=len(AGES))
-        beyond = float(reach[-1]) + float(ending[number == 0].sum())
-        share = (ending / np.maximum(number, 1))[classes]
+    def _ending(self, durations: Floats, ended: Floats, now_s: float) -> Floats:
+        """The share of operations that end at each of these durations, which ascend."""
+        began = np.fromiter(self._flying.values(), float, len(self._flying))
+        ages = np.sort(now_s - began)
+        at_risk = np.arange(len(durations), 0, -1) + len(ages) - ages.searchsorted(durations)
+        if self._since_s > -math.inf:
+            # Of those that began before, the ones that had ended are forgotten: the others are at
+            # risk from the age on that they then had.
+            late = np.sort(self._since_s - np.concatenate([ended - durations, began]))
+            at_risk -= len(late) - late.searchsorted(durations, "right")
+        reach = np.cumprod(1 - 1 / (np.maximum(at_risk, 1) + OUTLASTING))
+        return -np.diff(reach, prepend=1.0)
 
-        unsure = max(PRIOR_WEIGHT / (PRIOR_WEIGHT + self._settled), min(1.0, 3 * beyond))
-        center, pace = self._typical, 0.0
+    def _learn(self, now_s: float) -> None:
+        self._unlearned = 0
+        n = len(self._settled)
+        known = np.array(sorted(self._settled), float).reshape(n, 3)
+        durations, costs, ended = known.T
+        ending = self._ending(durations, ended, now_s)
+        beyond = max(1.0 - float(ending.sum()), 1e-9)
+
+        mean, pace, longest = self._typical, 0.0, 0.0
         if n:
-            mean = max(float(costs.mean()), 1e-12)
-            center = self._typical**unsure * mean ** (1 - unsure)
+            unsure = min(1.0, 3 * beyond)
+            mean = self._typical**unsure * max(float(costs.mean()), 1e-12) ** (1 - unsure)
             pace = float(costs.sum()) / max(float(durations.sum()), n * AGES[1])
+            longest = float(durations[-1])
         most = GREATEST * max(self._typical, float(costs.max(initial=0.0)))
-        tail = np.multiply.outer(np.clip(pace * _EDGES, TAIL_SCALE * center, most), _SHAPE)
-        oldest = np.maximum(_EDGES, AGES[last])
-        rest = np.multiply.outer(np.clip(BEYOND * pace * oldest, center, most), _SHAPE)
+        outlasting = (BEYOND + beyond) * pace * np.maximum(_EDGES, longest)
+        tail = np.multiply.outer(np.clip(outlasting, mean, most), _SHAPE)
+        alive = durations >= _EDGES[:, None]
+        weights, tail_weights = alive * ending, np.full_like(tail, beyond / POINTS)
+        self.means = exponential_means(costs, weights, tail, tail_weights)
+        number = alive.sum(axis=1)
+        self.doubts = 1 / (DOUBTED + np.maximum.outer(number, number))
 
-        # in each row, as much weight as operations were seen to reach the age
-        alive = (classes >= np.arange(len(AGES))[:, None]) * share
-        mass = alive.sum(axis=1) + beyond
-        seen = np.minimum(np.maximum(self._entered, self._ended), REMEMBERED)
-        per = np.where(mass > 1e-12, seen / np.maximum(mass, 1e-12), 0.0)[:, None]
-        weights = alive * per
-        more = np.hstack([tail, rest])
-        more_weights = np.empty_like(more)
-        more_weights[:, :POINTS] = TAIL_WEIGHT / POINTS
-        more_weights[:, POINTS:] = beyond * per / POINTS
-        self.means = exponential_means(costs, weights, more, more_weights)
-        self._ordered = np.sort(costs).tolist()
-        self._all = np.hstack([np.broadcast_to(costs, weights.shape), more])
-        self._weights = np.hstack([weights, more_weights])
+        self._costs = np.hstack([np.broadcast_to(costs, weights.shape), tail])
+        self._weights = np.hstack([weights, tail_weights])
         self._quantiles = {}
+        order = self._costs[0].argsort()
+        self._ordered = self._costs[0][order].tolist()
+        self._above = (1 - self._weights[0][order].cumsum()).tolist()

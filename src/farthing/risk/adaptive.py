@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+LOWEST = 20  # steps that a level goes below 0
 
 
 @dataclass(slots=True)
@@ -14,12 +18,13 @@ class AdaptiveLevel:
     Adaptive conformal inference: after each outcome the level moves by
     `level += step * (alpha - exceeded)`. Whatever the outcomes, after n of them the share that
     exceeded differs from `alpha` by at most (max(alpha, 1 - alpha) + step) / (step * n), as long
-    as no value exceeds an upper quantile at level 0 or below; `upper` tends to that by growing
-    without limit, but reaches it at once only where the caller has a true upper bound.
+    as no value exceeds an upper quantile at level 0 or below. `upper` grows to that end, up to
+    eight times the greatest value; it reaches it for sure only where the caller has a true bound.
 
     Assumes nothing of the order or dependence of the outcomes. Says nothing about one outcome,
     nor about a short run of them: at the default step, the n in the statement above is in the
-    hundreds before it says anything.
+    hundreds before it says anything. Many outcomes that are told late, all of quantiles from
+    before, push the level too far; that is why it goes no lower than 20 steps below 0.
 
     Source: Gibbs, Candès: Adaptive Conformal Inference Under Distribution Shift (2021).
 
@@ -48,21 +53,22 @@ class AdaptiveLevel:
         """Take in whether a value exceeded the quantile that was given for it."""
         self.outcomes += 1
         self.exceeded += exceeded
-        self.level += self.step * (self.alpha - exceeded)
+        moved = self.level + self.step * (self.alpha - exceeded)
+        self.level = max(moved, -LOWEST * self.step)
 
-    def upper(self, ordered: Sequence[float]) -> float:
+    def upper(self, ordered: Sequence[float], above: Sequence[float]) -> float:
         """The upper quantile, in the unit of the values.
 
-        The conformal one: the ceil((n + 1)(1 - level))-th of n values, smallest first. Where that
-        is beyond the greatest, the greatest is scaled up, doubling for every ten steps that
-        the level is below 0.
+        The least value with a share of at most `level` above it. Where that is beyond the
+        greatest, the greatest is scaled up, doubling for every ten steps that the level is below 0.
 
         Args:
-            ordered: past values that are not negative, ascending; at least one.
+            ordered: values that are not negative, ascending; at least one.
+            above: the share above each, descending. For n past values of equal weight and one to
+                come it is n / (n + 1), ..., 1 / (n + 1), and the quantile the conformal one.
         """
-        n = len(ordered)
-        rank = math.ceil((n + 1) * (1 - self.level) - 1e-9)
-        if rank <= n:
-            return float(ordered[max(rank, 1) - 1])
+        at = bisect.bisect_left(above, -self.level - 1e-9, key=operator.neg)
+        if at < len(ordered):
+            return float(ordered[at])
         beyond = max(0.0, -self.level) / (10 * self.step)
-        return float(ordered[-1]) * float(2.0 ** min(1.0 + beyond, 60.0))
+        return float(ordered[-1]) * math.pow(2, 1 + beyond)

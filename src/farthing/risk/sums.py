@@ -48,17 +48,21 @@ def exponential_means(costs: Floats, weights: Floats, more: Floats, more_weights
     return found
 
 
-def upper_sum(total: Floats, alpha: float) -> float:
+def upper_sum(total: Floats, alpha: float, doubt: float = 0.0) -> float:
     """The least upper (1 - alpha) bound on a sum, over the grid of rates.
 
-    Conservative: the bound is exceeded with probability at most alpha if the K(r) are right and the
-    costs are independent. Broken by costs that rise together, which is why K should be learned
-    from recent costs; and it says nothing of the greatest of many bounds given one after another.
+    Conservative: the bound is exceeded with probability at most alpha if the K(r) are right, but
+    for what `doubt` tells, and the costs are independent. Broken by costs that rise together, which
+    is why K should be learned from recent costs; and it says nothing of the greatest of many bounds
+    given one after another.
 
     Args:
         total: sum of `exponential_means` over the costs, shape (rates,).
+        doubt: variance of the error of the sum's estimated mean, over the variance of the sum. For
+            k costs and a mean estimated from n others it is k / n: what lies between the mean and
+            the bound grows by sqrt(1 + k / n), as in an interval of prediction.
     """
-    return float((total + math.log(1 / alpha) / RATES).min())
+    return float((total + (1 + doubt) * math.log(1 / alpha) / RATES).min())
 
 
 def weighted_quantiles(costs: Floats, weights: Floats, level: float) -> Floats:
