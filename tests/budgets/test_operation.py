@@ -221,6 +221,27 @@ async def test_a_drain_takes_no_longer_than_it_may():
     assert row.error == "not read to its end within 0.05 s"
 
 
+@pytest.mark.parametrize("kind", ["cut", "unreachable"])
+async def test_seconds_are_paid_for_whatever_came_of_them(kind):
+    book = PriceBook({"m": Price(Rates(0, 0), "own GPU", per_second=10**9)})
+    ledger, drains = MemoryLedger(), Drains()
+    error = UpstreamError("no luck", model="m", kind=kind)
+    model = Fake(error=error, rates=None, on_disconnect="cancel")
+    op = Operation({"m": model}, prices=book, ledger=ledger, drains=drains)
+    with pytest.raises(UpstreamError):
+        await op.call("m", ASK, node="n")
+    model.gate = asyncio.Event()
+    call = asyncio.create_task(op.call("m", ASK, node="n"))
+    await asyncio.sleep(0.02)
+    call.cancel()
+    await drains.wait(1)
+    failed, cancelled = ledger.attempts
+    assert (failed.status, cancelled.status) == ("failed", "cancelled")
+    assert (failed.cost == Cost(0)) == (kind == "unreachable")
+    assert Cost(2 * 10**7) <= cancelled.cost < Cost(10**9)
+    assert (cancelled.price_source, cancelled.usage, op.unknown_attempts) == ("own GPU", None, 0)
+
+
 @pytest.mark.parametrize("kind", ["sample", "retry", "fallback", "judge"])
 async def test_what_a_call_is_for_is_booked(kind):
     ledger = MemoryLedger()

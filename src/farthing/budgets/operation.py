@@ -319,9 +319,17 @@ class Operation:
             self._book(attempt, model, partial, complete=False)
             return
         unreached = isinstance(error, UpstreamError) and error.kind == "unreachable"
+        price = None
         if unreached or isinstance(error, RequestError):
             attempt.cost = Cost(0)
-        self._settle(attempt, None)
+        else:  # what is paid by the second is known without tokens
+            attempt.cost, price = self.prices.cost(
+                model.card,
+                None,
+                attempt.started_at,
+                seconds=perf_counter() - attempt.started,
+            )
+        self._settle(attempt, price if attempt.cost is not None else None)
 
     def _book(
         self, attempt: Attempt, model: Model, response: Response, *, complete: bool = True
