@@ -1,5 +1,6 @@
 """Ledgers for tests, in an SQLite file and on a PostgreSQL server of their own."""
 
+import tempfile
 import warnings
 from itertools import count
 
@@ -8,18 +9,39 @@ import pytest
 _numbers = count()
 
 
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
-    """A running server; tests are skipped where there can be none."""
+def start_postgres(folder):
+    """A server whose files are in `folder`; the test is skipped where there can be none."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of XDG_RUNTIME_DIR
         pgserver = pytest.importorskip("pgserver", reason="needs the package pgserver")
         try:
-            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+            return pgserver.get_server(folder, cleanup_mode="stop")
         except Exception as error:
             pytest.skip(f"PostgreSQL cannot be started here: {error!r}")
-    yield server
-    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A running server."""
+    # Not in a folder of pytest's: for root it runs as another user, who may not enter these.
+    with tempfile.TemporaryDirectory(prefix="farthing-") as folder:
+        server = start_postgres(folder)
+        yield server
+        server.cleanup()
+
+
+@pytest.fixture
+def stoppable():
+    """Starts a server of the test's own, which it may stop and start again, at one address."""
+    with tempfile.TemporaryDirectory(prefix="farthing-") as folder:
+        started = []
+
+        def start():
+            started.append(start_postgres(folder))
+            return started[-1]
+
+        yield start
+        started[-1].cleanup()
 
 
 @pytest.fixture

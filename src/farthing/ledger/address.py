@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from farthing.core.errors import LedgerError
 
 _SCHEMES = ("postgresql", "postgres")
+_SECRETS = {"password", "sslpassword"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ class Address:
     @property
     def has_password(self) -> bool:
         """Whether the URL holds a password."""
-        return self.url is not None and (bool(self.url.password) or "password" in self.url.query)
+        if self.url is None:
+            return False
+        return bool(self.url.password) or not _SECRETS.isdisjoint(self.url.query)
 
     def __str__(self) -> str:
         if self.url is None:
