@@ -84,6 +84,7 @@ class Writer:
         self._backlog: deque[Batch] = deque()
         self._rejected: dict[str, Exception] = {}
         self._replayed = 0
+        self._why = ""
         self._probe: threading.Thread | None = None
         self._probed_at = -_RETRY_S
         self._reachable = False
@@ -266,6 +267,7 @@ class Writer:
         if not self.spooling:
             why = cause(error) if error else f"{journal.records} batches were left over"
             logger.warning("rows for the ledger %s go to %s: %s", self._name, journal.path, why)
+            self._why = why
             self.spooling, self._reachable = True, error is None
         failure = None
         try:
@@ -300,10 +302,16 @@ class Writer:
             with self._opened().begin():
                 pass
         except Exception as error:
-            logger.debug("the ledger %s is still away: %s", self._name, cause(error))
+            self._still_away(error)
         else:
             self._reachable = True
             self._bell.put(None)
+
+    def _still_away(self, error: Exception) -> None:
+        """Log why, if it is something new."""
+        if self._why != (why := cause(error)):
+            self._why = why
+            logger.warning("the journal of the ledger %s is kept: %s", self._name, why)
 
     def _replay(self, journal: Journal) -> None:
         until = monotonic() + _REPLAY_S
@@ -316,7 +324,7 @@ class Writer:
             journal.clear()
             self._write_backlog()
         except Exception as error:
-            logger.debug("the ledger %s is still away: %s", self._name, cause(error))
+            self._still_away(error)
             self._disconnect()
             self._reachable, self._probed_at = False, monotonic()
             return

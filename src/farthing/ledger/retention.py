@@ -21,9 +21,12 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
+from farthing.ledger.address import Where
+from farthing.ledger.engines import cause, open_to_write
 from farthing.ledger.schema import (
     attempts,
     charges,
@@ -228,6 +231,71 @@ def _remove_texts(connection: Connection, ids: list[str], step: _Step, counts_on
     connection.execute(update(operations).where(operations.c.id.in_(ids)).values(prompt=None))
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Operations that were removed, and so are in no sum.
+
+    Attributes:
+        before: they began before.
+        cost: of their attempts, as far as it was known.
+        unknown_cost: attempts whose cost was not.
+    """
+
+    before: datetime
+    operations: int
+    attempts: int
+    cost: Cost
+    unknown_cost: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Safe for JSON; the amount is a decimal string in USD."""
+        return {
+            "before": timestamp(self.before),
+            "operations": self.operations,
+            "attempts": self.attempts,
+            "cost_usd": str(self.cost),
+            "unknown_cost_attempts": self.unknown_cost,
+        }
+
+
+def gone(connection: Connection, since: datetime | None = None) -> Gone | None:
+    """What was removed of what began at `since` or later; None if nothing was.
+
+    Of a removal that reaches back beyond `since`, how much lay before is not known: all counts.
+    """
+    query = select(removals).where(removals.c.kind == "operations")
+    if since is not None:
+        query = query.where(removals.c.before > timestamp(since))
+    rows = connection.execute(query).all()
+    if not rows:
+        return None
+    return Gone(
+        datetime.fromisoformat(max(row.before for row in rows)),
+        sum(row.operations for row in rows),
+        sum(row.attempts for row in rows),
+        Cost(sum(row.cost_pico for row in rows)),
+        sum(row.unknown_cost for row in rows),
+    )
+
+
+def prune(where: Where, kind: Removed, before: datetime, *, counts_only: bool = False) -> Removal:
+    """Remove what began before a moment from the ledger at `where`, while others may write to it.
+
+    Raises LedgerError if there is no ledger, or it cannot be written.
+    """
+    removal = Removal(kind, before, counts_only=counts_only)
+    engine = open_to_write(where, create=False)
+    try:
+        with engine.connect() as connection:
+            while removal.step(connection):
+                pass
+    except SQLAlchemyError as error:
+        raise LedgerError(f"cannot write to the ledger {where}: {cause(error)}") from None
+    finally:
+        engine.dispose()
+    return removal
+
+
 class Keeper:
     """Applies a rule once a day, in steps that leave others room.
 
@@ -248,7 +316,7 @@ class Keeper:
         if removal.step(connection):
             return
         if removal.operations:
-            logger.warning("%s", told(removal))
+            logger.warning("removed from the ledger: %s", told(removal))
         del self._removals[0]
         if not self._removals:
             self.due = monotonic() + _DAY_S
@@ -267,13 +335,13 @@ def _due(retention: Retention) -> list[Removal]:
     return [Removal(kind, now - age) for kind, age in rules if age is not None]
 
 
-def told(removal: Removal, *, done: str = "removed") -> str:
-    """What a removal did, in a sentence."""
+def told(removal: Removal | Gone) -> str:
+    """What was removed, in words."""
     before = f"that began before {timestamp(removal.before)}"
-    if removal.kind == "texts":
-        return f"{done} the texts of {removal.operations:,} operations {before}"
+    if isinstance(removal, Removal) and removal.kind == "texts":
+        return f"the texts of {removal.operations:,} operations {before}"
     unknown = f", {removal.unknown_cost:,} of them of unknown cost" if removal.unknown_cost else ""
     return (
-        f"{done} {removal.operations:,} operations {before}: {removal.cost} USD in "
+        f"{removal.operations:,} operations {before}: {removal.cost} USD in "
         f"{removal.attempts:,} attempts{unknown}"
     )
