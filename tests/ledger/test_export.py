@@ -141,3 +141,16 @@ async def test_a_temperature_common_to_all_is_said(where, tmp_path, second, said
         )
     export(where, tmp_path / "r.parquet")
     assert pq.read_schema(tmp_path / "r.parquet").metadata.get(b"farthing.temperature") == said
+
+
+async def test_judgements_and_answers_from_a_cache_are_no_recording(tmp_path):
+    path = tmp_path / "l.db"
+    async with Ledger.open(path) as ledger:
+        await book(ledger, operation(1))
+        for nth, kind in enumerate(("sample", "judge", "cache", "retry", "fallback")):
+            await book(ledger, attempt(1, nth, kind=kind, answer=kind))
+        await book(ledger, outcome(1))
+    exported = export(path, tmp_path / "r.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert [row["answer"] for row in rows] == ["sample", "retry", "fallback"]
+    assert (exported.rows, exported.left_out) == (3, 2)
