@@ -4,10 +4,11 @@ import asyncio
 import logging
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from openai import NOT_GIVEN, APIStatusError, RateLimitError
+from openai import NOT_GIVEN, APIStatusError, APITimeoutError, RateLimitError
 
 from farthing.budgets.kept import BudgetBook
 from farthing.budgets.limits import Budget
@@ -231,6 +232,23 @@ async def test_where_the_cost_is_unknown_the_reservation_is_charged(gateway, sto
     state = (await gateway.service.budgets.current()).state("all")
     assert state.spent == state.assumed > ONE
     assert state.open == 0
+
+
+async def test_what_a_broken_off_call_cost_is_unknown_and_its_reservation_is_charged(
+    gateway, store, path
+):
+    model = gateway.service.models["gpt"]
+    model.card = replace(model.card, on_disconnect="cancel")
+    gateway.upstream.delay_s = 0.5
+    store.set(Budget("all", ONE * 100, mode="worst-case"))
+    with pytest.raises(APITimeoutError):
+        await ask(gateway, "gpt", timeout=0.1)
+    assert ONE < await settled(gateway, "all") < ONE * 100
+    await gateway.service.ledger.flush()
+    with closing(sqlite3.connect(path)) as ledger:
+        rows = ledger.execute("SELECT status, usage_basis, cost_pico FROM attempts").fetchall()
+    assert rows == [("cancelled", "unknown", None)]
+    assert gateway.upstream.answered == 0
 
 
 async def test_worst_case_wants_max_tokens(gateway, store):

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from farthing.budgets.operation import Operation
 from farthing.core.errors import CapError, PlanError, UpstreamError
@@ -170,6 +172,30 @@ async def test_a_cap_keeps_the_samples_that_are_under_way():
     assert [row.status for row in ledger.attempts] == ["ok"] * 3
     await operation.finish("ok", response)
     assert (ledger.outcomes[0].stopped, ledger.outcomes[0].signal) == ("cap", None)
+
+
+ANSWERS = st.lists(st.sampled_from("ab"), min_size=4, max_size=4)
+
+
+@given(ANSWERS, ANSWERS, st.integers(1, 100))
+def test_whatever_the_cap_is_the_answer_is_one_that_was_paid_for(first, second, cap):
+    policy = cascade(Stage("s", 4, 0.8), Stage("l", 4))
+
+    def run(cap):
+        models = Scripted("s", *first), Scripted("l", *second)
+        return asyncio.run(answer(policy, *models, cap=cap))
+
+    free, unbound = run(None)
+    got, bound = run(Cost(cap))
+    assert bound.spent <= unbound.spent
+    assert bound.spent < Cost(cap + 10)  # the last call can exceed it
+    if bound.stopped is None:
+        assert (got, bound.spent) == (free, unbound.spent)
+    else:
+        assert Cost(cap) <= bound.spent < unbound.spent
+        had = [a.response.text for a in bound.attempts if a.model == got.model]
+        assert had.count(got.text) * 2 >= len(had)
+        assert got.model == bound.attempts[-1].model
 
 
 async def test_a_signal_that_the_cap_refuses_leaves_the_answer():
