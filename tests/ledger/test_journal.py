@@ -141,7 +141,7 @@ async def test_a_batch_that_no_ledger_can_hold_does_not_stop_the_others(tmp_path
     journal.append(batch(3))
     journal.close()
     ledger = await empty(tmp_path / "l.db")
-    assert replay(path, ledger).added == 2
+    assert replay(path, ledger) == Replayed(2, 0, 1)
     assert [id for id, _ in booked(ledger)] == [op_id(1), op_id(3)]
     rejected = (tmp_path / "j.rejected").read_bytes()
     assert len(json.loads(rejected.partition(b" ")[2])["tables"]["operations"][1]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -119,9 +120,9 @@ def replay(
 
     done = write(journal, where)
     if as_json:
-        print_json({"journal": str(journal), "added": done.added, "known": done.known})
+        print_json({"journal": str(journal), **asdict(done)})
         return
-    out.print(
-        f"{journal}: {done.added} batches added to the ledger, {done.known} were there.",
-        soft_wrap=True,
-    )
+    text = f"{journal}: {done.added} batches added to the ledger, {done.known} were there"
+    if done.rejected:
+        text += f"; no ledger can hold {done.rejected}, which are now in {journal}.rejected"
+    out.print(f"{text}.", soft_wrap=True)

@@ -113,6 +113,8 @@ def _cells(spend: Spend, name: str, leaves: list[str]) -> list[str]:
 
 
 def _how_it_is_known(made: Report) -> str:
+    from farthing.ledger.retention import told
+
     total, ends = made.total, made.outcomes
     lines = [
         "USD and tokens are counted: the tokens that the models told, at exact prices. Input is "
@@ -148,6 +150,8 @@ def _how_it_is_known(made: Report) -> str:
         lines.append(
             f"Ended by their own cap and answered with what they had: {made.stopped} operations."
         )
+    if made.removed is not None:
+        lines.append(f"Removed from the ledger, and in no sum: {told(made.removed)}.")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,7 @@ logger = logging.getLogger("farthing.ledger")
 
 _DIGITS = 32  # hexadecimal, of the checksum
 _PIECE = 2**16
+_TORN = re.compile(rb"[0-9a-f]{32} \{|[0-9a-f]{0,32} ?\Z|\0")  # how what is cut short begins
 
 
 class Journal:
@@ -32,10 +34,11 @@ class Journal:
 
     Attributes:
         records: how many batches were appended or found and not cleared yet.
+        rejected: how many the ledger could not hold.
     """
 
     def __init__(self, path: Path, file: int) -> None:
-        self.path, self.records = path, 0
+        self.path, self.records, self.rejected = path, 0, 0
         self._file = file
         self._end = self._at = 0
 
@@ -113,6 +116,7 @@ class Journal:
             os.fsync(file)
         finally:
             os.close(file)
+        self.rejected += 1
         logger.error("the ledger cannot hold a batch, which is now in %s: %s", path, _told(error))
 
     def clear(self) -> None:
@@ -136,8 +140,10 @@ class Journal:
     def _find_end(self) -> None:
         damaged = None
         for start, line in self._lines():
-            if not _is_whole(line):
-                damaged = start if damaged is None else damaged
+            if damaged is None and not _is_whole(line):
+                if not _TORN.match(line):
+                    raise LedgerError(f"{self.path} is no journal, or damaged at byte {start}")
+                damaged = start
                 continue
             if damaged is not None:
                 raise LedgerError(

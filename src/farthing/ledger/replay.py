@@ -24,10 +24,12 @@ class Replayed:
     Attributes:
         added: written to the ledger.
         known: left out, since the ledger had them already.
+        rejected: moved to the file `.rejected` beside the journal, since no ledger can hold them.
     """
 
     added: int
     known: int
+    rejected: int = 0
 
 
 def replay(journal: str | Path, where: Where) -> Replayed:
@@ -52,7 +54,8 @@ def replay_into(engine: Engine, path: str | Path) -> Replayed:
         with engine.connect() as connection:
             while journal.pending:
                 added += journal.replay(connection)
-        replayed = Replayed(added, journal.records - added)
+        known = journal.records - added - journal.rejected
+        replayed = Replayed(added, known, journal.rejected)
         journal.clear()
     except SQLAlchemyError as error:
         raise LedgerError(
@@ -63,7 +66,7 @@ def replay_into(engine: Engine, path: str | Path) -> Replayed:
     finally:
         journal.close()
     if replayed.added or replayed.known:
-        logger.warning(
+        logger.info(
             "of the batches in %s, %d were added and %d were in the ledger",
             path,
             replayed.added,

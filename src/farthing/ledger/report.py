@@ -16,6 +16,7 @@ from farthing.ledger._queries import input_tokens, output_tokens, started_within
 from farthing.ledger.address import Where
 from farthing.ledger.engines import reading
 from farthing.ledger.plan_report import PlanReport, plan_reports
+from farthing.ledger.retention import Gone, gone
 from farthing.ledger.rows import Ending
 from farthing.ledger.schema import (
     LEAVES_OF_VERSION_2,
@@ -103,6 +104,7 @@ class Report:
         stopped: operations that their own cap ended, with the answer that they had; they are
             among those that ended "ok".
         plans: for each plan, what it saved and whether its certificate holds.
+        removed: what is in no sum, since it was too old to be kept; None if nothing is.
     """
 
     by: str
@@ -112,6 +114,7 @@ class Report:
     outcomes: dict[str, int]
     stopped: int
     plans: tuple[PlanReport, ...]
+    removed: Gone | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Safe for JSON; amounts are decimal strings in USD."""
@@ -123,6 +126,7 @@ class Report:
             "operations": self.outcomes,
             "stopped_by_cap": self.stopped,
             "plans": [plan.as_json() for plan in self.plans],
+            "removed": None if self.removed is None else self.removed.as_json(),
         }
 
 
@@ -156,6 +160,7 @@ def make_report(
             outcomes=_outcomes(connection, since),
             stopped=_stopped(connection, since),
             plans=tuple(plan_reports(connection, since, price, seed)),
+            removed=gone(connection, since),
         )
 
 
