@@ -1,14 +1,13 @@
 """What is too old goes with all that belongs to it, and what went is booked."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_rows import attempt, book, op_id, operation, outcome
+from ledger_sql import rows
 
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
@@ -22,13 +21,12 @@ MONTH = NOW - timedelta(days=30)
 TABLES = ("operations", "attempts", "samples", "outcomes", "reservations", "charges")
 
 
-def fetch(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
+def fetch(where, query):
+    return [tuple(row.values()) for row in rows(where, query)]
 
 
 def counts(path):
-    return {name: fetch(path, f"SELECT count(*) FROM {name}")[0][0] for name in TABLES}
+    return {name: fetch(path, f"SELECT count(*) AS n FROM {name}")[0][0] for name in TABLES}
 
 
 def charge(number, pico):
@@ -49,16 +47,15 @@ async def booked(ledger, number, began, *, cost=5, ends=True, settles=True):
 
 
 @pytest.fixture
-async def path(tmp_path):
+async def path(where):
     """Three old operations, one of them in flight and one not settled, and a new one."""
-    path = tmp_path / "l.db"
-    async with Ledger.open(path) as ledger:
+    async with Ledger.open(where) as ledger:
         await booked(ledger, 1, OLD)
         await booked(ledger, 2, OLD, ends=False)
         await booked(ledger, 3, OLD, settles=False)
         await booked(ledger, 4, NEW)
         await ledger.flush()
-    return path
+    return where
 
 
 def test_old_operations_go_with_all_that_is_theirs(path):
@@ -89,7 +86,9 @@ def test_texts_go_and_what_was_read_from_them_stays(path):
     assert fetch(path, "SELECT id, prompt FROM operations WHERE prompt IS NOT NULL") == [
         (op_id(4), "secret question")
     ]
-    assert fetch(path, "SELECT count(*), count(text), count(answer) FROM samples") == [(8, 2, 8)]
+    assert fetch(
+        path, "SELECT count(*) AS a, count(text) AS b, count(answer) AS c FROM samples"
+    ) == [(8, 2, 8)]
     assert fetch(path, "SELECT kind, operations, cost_pico FROM removals") == [("texts", 3, 0)]
     assert prune(path, "texts", MONTH).operations == 0
     assert fetch(path, "SELECT count(*) FROM removals") == [(1,)]
@@ -154,7 +153,7 @@ async def test_a_gateway_removes_at_once_and_goes_on_booking(path, caplog):
     async with Ledger.open(path, retention=rule) as ledger:
         await book(ledger, operation(5, started_at=NOW, prompt="p"), attempt(5), outcome(5))
         async with asyncio.timeout(20):
-            while len(fetch(path, "SELECT 1 FROM removals")) < 2:  # noqa: ASYNC110
+            while len(fetch(path, "SELECT number FROM removals")) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert fetch(path, "SELECT kind, operations FROM removals ORDER BY 1") == [
         ("operations", 1),
