@@ -101,6 +101,32 @@ def test_a_database_without_a_ledger(postgres):
     assert tables(postgres) == set()
 
 
+async def test_the_rights_that_are_needed(postgres):
+    open_to_write(postgres).dispose()
+    (database,) = rows(postgres, "SELECT current_database() AS name")
+    writer, reader = (f"{database['name']}_{role}" for role in ("writer", "reader"))
+    execute(
+        postgres,
+        f"CREATE ROLE {writer} LOGIN",
+        f"CREATE ROLE {reader} LOGIN",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {writer}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {writer}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}",
+    )
+    by_writer, by_reader = (postgres.replace("postgres:@", f"{role}@") for role in (writer, reader))
+    async with Ledger.open(by_writer) as ledger:
+        await book(ledger, operation(1), attempt(1, cost=5), outcome(1))
+    with Keys(by_writer) as keys, Budgets(by_writer) as budgets:
+        keys.create(Key("alice"))
+        budgets.set(Budget("a", Cost.from_usd(1)))
+    assert make_report(by_reader).total.spend == Cost(5)
+    with (
+        Keys(by_reader) as store,
+        pytest.raises(LedgerError, match=r"permission denied for table keys$"),
+    ):
+        store.create(Key("bob"))
+
+
 def test_what_reads_cannot_write(postgres):
     open_to_write(postgres).dispose()
     engine = open_to_read(postgres)
