@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from openai import NOT_GIVEN, APIStatusError, APITimeoutError, RateLimitError
 
-from farthing.budgets.kept import BudgetBook
+from farthing.budgets.book import BudgetBook
 from farthing.budgets.limits import Budget
 from farthing.budgets.spending import list_budgets
 from farthing.budgets.stored import Budgets
@@ -41,7 +41,7 @@ def store(path):
 async def gateway(start, path, store):
     gateway = await start()
     gateway.service.ledger = Ledger.open(path)
-    gateway.service.budgets = BudgetBook(path, fresh_s=FRESH_S)
+    gateway.service.budgets = BudgetBook(path, gateway.service.ledger, fresh_s=FRESH_S)
     return gateway
 
 
@@ -52,13 +52,18 @@ async def ask(gateway, model="parrot", api_key="none", **options):
     return await client.chat.completions.with_raw_response.create(model=model, **options)
 
 
+async def admission_of(gateway):
+    await gateway.service.budgets.has_limits()
+    return gateway.service.budgets.admission
+
+
 async def spent(gateway, name):
-    return (await gateway.service.budgets.current()).state(name).spent
+    return (await admission_of(gateway)).state(name).spent
 
 
 async def settled(gateway, name):
     for _ in range(500):
-        if not (await gateway.service.budgets.current()).open:
+        if not (await admission_of(gateway)).open:
             break
         await asyncio.sleep(0.01)
     return await spent(gateway, name)
@@ -149,10 +154,10 @@ async def test_a_restart_recovers_what_was_spent(gateway, store, path):
     assert before["parrot"] == ONE * 4
     assert before["total"] == before["rolling"] == before["parrot"] + before["cheap"]
     assert before["cheap"] == before["tagged"] > Cost(0)
-    gateway.service.budgets.close()
-    gateway.service.budgets = BudgetBook(path)
+    await gateway.service.budgets.aclose()
+    gateway.service.budgets = BudgetBook(path, gateway.service.ledger)
     assert {name: await spent(gateway, name) for name in names} == before
-    listed = {stored.budget.name: used for stored, used, _ in list_budgets(path)}
+    listed = {status.stored.budget.name: status.spent for status in list_budgets(path)[0]}
     assert listed == before
 
 
@@ -165,14 +170,14 @@ async def test_what_is_set_while_requests_run_counts_them_once(gateway, store):
     store.set(Budget("late", ONE * 100, window=Window.parse("day")))
     store.top_up("first", ONE)
     await asyncio.sleep(FRESH_S)
-    admission = await gateway.service.budgets.current()
+    admission = await admission_of(gateway)
     assert admission.state("late").open == admission.state("first").open == 5
     assert admission.state("first").limit == ONE * 101
     await running
     assert await settled(gateway, "late") == await spent(gateway, "first") == ONE * 6
     store.remove("late")
     await asyncio.sleep(FRESH_S)
-    assert (await gateway.service.budgets.current()).names == ["first"]
+    assert (await admission_of(gateway)).names == ["first"]
 
 
 async def test_a_rolling_window_forgets(gateway, store):
@@ -208,7 +213,7 @@ async def test_a_client_that_leaves_is_charged_when_its_call_is_booked(gateway, 
     await called(gateway, 1)
     asking.cancel()
     await asyncio.sleep(0.05)
-    admission = await gateway.service.budgets.current()
+    admission = await admission_of(gateway)
     assert len(admission.open) == 1
     assert await settled(gateway, "all") == ONE
 
@@ -229,7 +234,7 @@ async def test_where_the_cost_is_unknown_the_reservation_is_charged(gateway, sto
     with pytest.raises(APIStatusError) as late:
         await ask(gateway)
     assert late.value.status_code == 504
-    state = (await gateway.service.budgets.current()).state("all")
+    state = (await admission_of(gateway)).state("all")
     assert state.spent == state.assumed > ONE
     assert state.open == 0
 
@@ -272,7 +277,7 @@ async def test_an_operation_stops_at_its_cap_with_what_it_has(gateway, store, pa
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "hello"
     assert chunks[-1].farthing["stopped"] == "cap"
     assert "x-farthing-stopped" not in (await ask(gateway, "parrot")).headers
-    gateway.service.budgets.close()
+    await gateway.service.budgets.aclose()
     with closing(sqlite3.connect(path)) as ledger:
         query = "SELECT status, answered_by, answer, stopped FROM outcomes ORDER BY operation_id"
         stopped = ("ok", "parrot", "hello", "cap")
@@ -280,7 +285,9 @@ async def test_an_operation_stops_at_its_cap_with_what_it_has(gateway, store, pa
 
 
 async def test_budgets_that_cannot_be_read_let_nobody_through(gateway, tmp_path):
-    gateway.service.budgets = BudgetBook(tmp_path / "nowhere" / "farthing.db")
+    await gateway.service.budgets.aclose()
+    nowhere = tmp_path / "nowhere" / "farthing.db"
+    gateway.service.budgets = BudgetBook(nowhere, gateway.service.ledger)
     with pytest.raises(APIStatusError) as no:
         await ask(gateway)
     assert no.value.status_code == 503

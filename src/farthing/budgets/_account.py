@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from farthing.budgets.learned import AGES, CostClass
+from farthing.budgets.leases import Grant, still_pending
 from farthing.budgets.limits import Budget, RateLimit
 from farthing.budgets.reservations import Ask, BudgetState, Reason, Refusal
 from farthing.budgets.windows import Spent, Window
@@ -19,12 +21,41 @@ CAUTION = 2  # the joint bound is at alpha / CAUTION: it is looked at many times
 MINUTE = Window(rolling=timedelta(minutes=1))
 
 
-class Account:
-    """A budget with what counts against it."""
+@dataclass(slots=True)
+class Share:
+    """This process's part of a limit that others count against too.
 
-    def __init__(self, budget: Budget) -> None:
-        self.budget = budget
+    Attributes:
+        number: of the limit's counting in the ledger; 0 if nobody else counts against it, and
+            the rest means nothing.
+        lease: what may count here at once; see `leases`.
+        spare: what of it may be idle.
+        elsewhere: the leases of the others.
+        waiting: what those need who wait for a larger lease.
+        dry_until: on the monotonic clock; until then it is no use to ask for more.
+    """
+
+    number: int = 0
+    lease: int = 0
+    spare: int = 0
+    elsewhere: int = 0
+    waiting: int = 0
+    dry_until: float = 0.0
+
+
+class Account:
+    """A budget with what counts against it.
+
+    Attributes:
+        pending: what was charged here and is not known to be in the shared sums.
+        charged: what was charged here, by the part of the window that it is summed up in.
+    """
+
+    def __init__(self, budget: Budget, number: int = 0) -> None:
+        self.budget, self.share = budget, Share(number)
         self.window = Spent(budget.window)
+        self.pending = 0
+        self.charged: dict[datetime, int] = {}
         self.topped = self.assumed = 0
         self.held = self.bounds = self.open = self.unbounded = 0
         self.settled = self.exceeded = 0
@@ -72,10 +103,31 @@ class Account:
         spent = self.window.at(now)
         if hold is None:
             return self._refusal("unbounded", spent, spent + self.in_flight(), now, None)
-        needed = spent + self.in_flight(kind, ask, hold)
-        if needed <= self.limit:
-            return None
-        return self._refusal("budget", spent, needed, now, hold)
+        most = self.in_flight(kind, ask, hold)
+        needed = spent + most + self.share.elsewhere
+        if self.share.number and not self.budget.soft:
+            fits = self.pending + most <= self.share.lease
+        else:
+            fits = needed <= self.limit
+        return None if fits else self._refusal("budget", spent, needed, now, hold)
+
+    def needs(self, ask: Ask, kind: CostClass, hold: int) -> int:
+        """What a lease must cover more for one operation more, in picodollars."""
+        return max(0, self.in_flight(kind, ask, hold) - self.in_flight())
+
+    def charge(self, pico: int, now: datetime) -> None:
+        """Count what was spent."""
+        self.window.add(pico, now)
+        self.pending += pico
+
+    def renewed(self, grant: Grant, begins: datetime, now: datetime) -> None:
+        """Take over the shared sums of the window that began at `begins`."""
+        self.charged = {since: pico for since, pico in self.charged.items() if since >= begins}
+        self.pending = still_pending(self.charged, grant.own)
+        self.window = Spent(self.budget.window)
+        for since, pico in grant.spent.items():
+            self.window.add(pico, min(now, since + self.budget.window.part))
+        self.window.add(self.pending, now)
 
     def _refusal(
         self, reason: Reason, spent: int, needed: int, now: datetime, hold: int | None
@@ -93,7 +145,7 @@ class Account:
             self.budget.scope,
             Cost(self.limit),
             Cost(spent),
-            Cost(self.in_flight()),
+            Cost(self.in_flight() + self.share.elsewhere),
             Cost(needed),
             resets_at,
             retry,
@@ -152,17 +204,29 @@ class Account:
 class RateAccount:
     """A rate limit with what counts against it."""
 
-    def __init__(self, rate: RateLimit) -> None:
-        self.rate = rate
+    def __init__(self, rate: RateLimit, number: int = 0) -> None:
+        self.rate, self.share = rate, Share(number)
         self.window = Spent(MINUTE)
         self.held = 0
 
+    @property
+    def limit(self) -> int:
+        """How many there may be in a minute."""
+        return self.rate.most
+
+    def in_flight(self, now: datetime) -> int:
+        """What a lease must cover: requests, or tokens."""
+        return self.window.at(now) + self.held
+
+    def units(self, ask: Ask) -> int:
+        """What an operation counts for."""
+        return 1 if self.rate.requests is not None else ask.tokens
+
     def refuses(self, ask: Ask, now: datetime) -> Refusal | None:
         """Why an operation does not fit; None if it does."""
-        rate, spent = self.rate, self.window.at(now)
-        new = 1 if rate.requests is not None else ask.tokens
-        needed = spent + self.held + new
-        if needed <= rate.most:
+        rate, spent, new = self.rate, self.window.at(now), self.units(ask)
+        needed, elsewhere = spent + self.held + new, self.share.elsewhere
+        if needed <= (self.share.lease if self.share.number else rate.most):
             return None
         resets_at = self.window.resets_at(now)
         retry = None
@@ -171,7 +235,15 @@ class RateAccount:
             if spent + new > rate.most and resets_at is not None:
                 retry = max(1, math.ceil((resets_at - now).total_seconds()))
         return Refusal(
-            "rate", rate.name, rate.scope, rate.most, spent, self.held, needed, resets_at, retry
+            "rate",
+            rate.name,
+            rate.scope,
+            rate.most,
+            spent,
+            self.held + elsewhere,
+            needed + elsewhere,
+            resets_at,
+            retry,
         )
 
     def begin(self, ask: Ask, now: datetime) -> None:

@@ -20,6 +20,7 @@ from farthing.budgets.reservations import Ask, BudgetState, Refusal, Reservation
 from farthing.budgets.windows import Clock
 from farthing.core.errors import BudgetError
 from farthing.core.money import Cost
+from farthing.ledger.rows import ChargeBasis
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +123,8 @@ class Admission:
         settles, also where it is more than was reserved.
 
         Args:
-            cost: None if it is unknown; what was reserved is charged and nothing is learned.
+            cost: None if it is unknown; what was reserved is charged. From this, and from an
+                operation that was free, nothing is learned.
             tokens: what it used; None if unknown.
 
         Raises BudgetError if the operation is not in flight, ValueError for a negative cost.
@@ -136,10 +138,12 @@ class Admission:
         by_alpha: dict[float, bool] = {}
         for account, hold in entry.accounts:
             if cost is None:
-                account.window.add(hold, now)
+                account.charge(hold, now)
                 account.assumed += hold
+                self.charged(reservation, account, hold, hold, now, "assumed")
                 continue
-            account.window.add(cost.pico, now)
+            account.charge(cost.pico, now)
+            self.charged(reservation, account, cost.pico, hold, now, "counted")
             account.settled += 1
             if cost.pico > hold:
                 account.exceeded += 1
@@ -151,6 +155,8 @@ class Admission:
             counter.end(entry.reservation.ask, used, now)
         if cost is None:
             return Settlement(entry.reservation.reserved, True, ())
+        if not cost:
+            return Settlement(cost, False, ())
         for alpha, more in by_alpha.items():
             entry.kind.exceeded(alpha, more)
         entry.kind.observe(float(cost), seconds - entry.began_s, seconds)
@@ -161,9 +167,22 @@ class Admission:
 
         Raises BudgetError if it is not in flight.
         """
-        entry = self._end(reservation)
+        entry, now = self._end(reservation), self._clock.now()
+        for account, hold in entry.accounts:
+            self.charged(reservation, account, 0, hold, now, "counted")
         for counter in entry.rates:
-            counter.end(reservation.ask, 0, self._clock.now())
+            counter.end(reservation.ask, 0, now)
+
+    def charged(
+        self,
+        reservation: Reservation,
+        account: Account,
+        pico: int,
+        hold: int,
+        now: datetime,
+        basis: ChargeBasis,
+    ) -> None:
+        """For those who book charges: `pico` were charged in place of `hold`, maybe zero."""
 
     def recover(self, reservations: Iterable[Reservation]) -> int:
         """Hold again what was in flight when a process died; how many were not held already.

@@ -1,169 +1,182 @@
-"""Admission by the budgets in a ledger, which may change while operations are in flight."""
+"""Admission by the limits in a ledger, which may change while operations are in flight."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Collection
-from datetime import UTC, datetime
-from time import monotonic
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
-
-from farthing.budgets._account import Account
+from farthing.budgets._account import Account, RateAccount, Share
 from farthing.budgets.admission import Admission
-from farthing.budgets.reservations import Reservation, Settlement
-from farthing.budgets.spending import spent
-from farthing.budgets.stored import StoredBudget, read_budgets
+from farthing.budgets.reservations import Ask, Reservation
+from farthing.budgets.stored import StoredBudget, StoredRate
 from farthing.budgets.windows import Clock
-from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
-from farthing.ledger.address import Address, Where
-from farthing.ledger.engines import cause, engine_for
-from farthing.ledger.schema import budgets
-
-FRESH_S = 2.0
-"""Seconds within which a budget that was set, topped up or removed is effective."""
-
-Slices = list[tuple[datetime, int]]
+from farthing.ledger.rows import ChargeBasis, ChargeRow, ReservationRow
+from farthing.ledger.store import Store
 
 
 class KeptAdmission(Admission):
-    """An admission whose budgets can be exchanged, without losing sight of what is in flight."""
+    """An admission whose limits are shared with other processes and can be exchanged.
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    What is reserved and charged is booked in `ledger`, as `gateway`'s.
+    """
+
+    def __init__(self, ledger: Store, gateway: str, *, clock: Clock | None = None) -> None:
         super().__init__(clock=clock)
-        self._settled: list[tuple[Reservation, int]] | None = None
+        self.gateway = gateway
+        self._ledger = ledger
+        self._stored: dict[str, StoredBudget] = {}
+        self._booked: set[str] = set()
 
     @property
-    def has_budgets(self) -> bool:
+    def has_limits(self) -> bool:
         """Whether there is any."""
-        return bool(self._accounts)
+        return bool(self._accounts or self._rates)
 
-    def watch(self) -> list[str]:
-        """Begin to note what settles, for `exchange`; returns what is in flight."""
-        self._settled = []
-        return [reservation.id for reservation in self.open]
+    @property
+    def stored(self) -> list[StoredBudget]:
+        """The budgets in force."""
+        return list(self._stored.values())
 
-    def unwatch(self) -> None:
-        """Note no more."""
-        self._settled = None
+    @property
+    def shared(self) -> list[Account | RateAccount]:
+        """What counts against each limit here."""
+        return [*self._accounts.values(), *self._rates.values()]
 
-    def settle(
-        self, reservation: Reservation, cost: Cost | None, *, tokens: int | None = None
-    ) -> Settlement:
-        """As `Admission.settle`, noted if `watch` said so."""
-        settlement = super().settle(reservation, cost, tokens=tokens)
-        if self._settled is not None:
-            self._settled.append((reservation, settlement.cost.pico))
-        return settlement
+    def stored_budget(self, account: Account) -> StoredBudget:
+        """The budget of an account, as it is stored."""
+        return self._stored[account.budget.name]
 
-    def exchange(self, changed: Collection[tuple[StoredBudget, Slices]], kept: set[str]) -> None:
-        """Put budgets in force: the `changed` and the `kept` ones, and no others.
+    def now(self) -> datetime:
+        """The present time, in UTC."""
+        return self._clock.now()
 
-        What is in flight is held in the changed ones too.
+    def book(self, reservation: Reservation) -> None:
+        """Book what is held for an operation, whose own row is booked already."""
+        self._booked.add(reservation.id)
+        for name, hold in reservation.holds.items():
+            if name in self._stored:
+                self._book(reservation.id, self._stored[name], hold, reservation.at)
 
-        Args:
-            changed: with what was spent by operations that ended before `watch`.
+    def _book(self, operation: str, stored: StoredBudget, hold: Cost, at: datetime) -> None:
+        name, number = stored.budget.name, stored.counted_as
+        self._ledger.reserve(ReservationRow(operation, name, number, hold, at, self.gateway))
+
+    def charged(
+        self,
+        reservation: Reservation,
+        account: Account,
+        pico: int,
+        hold: int,
+        now: datetime,
+        basis: ChargeBasis,
+    ) -> None:
+        """Book a charge, of an operation that is booked."""
+        if reservation.id not in self._booked:
+            return
+        stored = self.stored_budget(account)
+        since = stored.since(now)
+        account.charged[since] = account.charged.get(since, 0) + pico
+        self._ledger.charge(
+            ChargeRow(
+                reservation.id,
+                account.budget.name,
+                stored.counted_as,
+                Cost(pico),
+                Cost(hold),
+                now,
+                since,
+                self.gateway,
+                basis,
+            )
+        )
+
+    def begin_anew(self, gateway: str) -> None:
+        """Go on as another process, without leases; what this one was charged is in the sums."""
+        self.gateway = gateway
+        for account in self.shared:
+            account.share.lease = 0
+            if isinstance(account, Account):
+                account.charged, account.pending = {}, 0
+
+    def forget(self, reservation: Reservation) -> None:
+        """Drop what is known of an operation that has settled."""
+        self._booked.discard(reservation.id)
+
+    def exchange(
+        self, budgets: Iterable[StoredBudget], rates: Iterable[StoredRate]
+    ) -> list[StoredBudget]:
+        """Put these limits in force, and no others; returns the budgets that are new.
+
+        What is in flight is held in the new ones too, and booked so.
         """
-        settled = self._settled or []
-        accounts = {name: a for name, a in self._accounts.items() if name in kept}
-        for stored, slices in changed:
-            account = accounts[stored.budget.name] = Account(stored.budget)
-            for at, pico in slices:
-                account.window.add(pico, at)
-            for reservation, pico in settled:
-                if stored.budget.scope in reservation.ask.scopes:
-                    account.window.add(pico, self._clock.now())
+        earlier, self._stored = self._stored, {s.budget.name: s for s in budgets}
+        accounts, new = {}, []
+        for name, stored in self._stored.items():
+            before = earlier.get(name)
+            if before is not None and before.counted_as == stored.counted_as:
+                account = self._accounts[name]
+                account.budget = stored.budget
+            else:
+                account = Account(stored.budget, stored.counted_as)
+                new.append(stored)
+            accounts[name] = account
         self._accounts = accounts
         self._by_scope = {}
         for account in accounts.values():
             self._by_scope.setdefault(account.budget.scope, []).append(account)
+        self._exchange_rates(rates)
+        self._hold_in([accounts[stored.budget.name] for stored in new])
+        return new
+
+    def _exchange_rates(self, rates: Iterable[StoredRate]) -> None:
+        counters = {}
+        for stored in rates:
+            counter = self._rates.get(stored.rate.name)
+            if counter is None or counter.share.number != stored.counted_as:
+                counter = RateAccount(stored.rate, stored.counted_as)
+            counters[stored.rate.name] = counter
+        self._rates, self._rates_by_scope = counters, {}
+        for counter in counters.values():
+            self._rates_by_scope.setdefault(counter.rate.scope, []).append(counter)
+
+    def _hold_in(self, new: Sequence[Account]) -> None:
         for entry in self._open.values():
-            held = [(a, hold) for a, hold in entry.accounts if a.budget.name in kept]
-            for stored, _ in changed:
-                ask, account = entry.reservation.ask, accounts[stored.budget.name]
-                if stored.budget.scope in ask.scopes:
-                    hold = account.hold(ask, entry.kind) or 0
-                    account.begin(ask, entry.kind, hold, entry.age)
+            reservation = entry.reservation
+            held = [(a, hold) for a, hold in entry.accounts if self._is_in_force(a)]
+            for account in new:
+                if account.budget.scope in reservation.ask.scopes:
+                    hold = account.hold(reservation.ask, entry.kind) or 0
+                    account.begin(reservation.ask, entry.kind, hold, entry.age)
                     held.append((account, hold))
+                    if reservation.id in self._booked:
+                        stored = self.stored_budget(account)
+                        self._book(reservation.id, stored, Cost(hold), self.now())
             entry.accounts = held
 
+    def _is_in_force(self, account: Account) -> bool:
+        return self._accounts.get(account.budget.name) is account
 
-class BudgetBook:
-    """The budgets of a ledger, for a gateway that asks about every request.
+    def short(self, ask: Ask, seconds: float) -> list[tuple[Share, int]]:
+        """The shares that are too small for an operation, each with what it needs.
 
-    What was read is believed for `fresh_s` seconds. Then one request reads whether anything
-    changed, in another thread. Those that come meanwhile go by what is known; the very first
-    ones wait. What is spent is read once for each budget, when it comes into force; from then on
-    it is counted here, so that what other processes spend is not seen.
-    """
-
-    def __init__(
-        self, where: Where, *, fresh_s: float = FRESH_S, clock: Clock | None = None
-    ) -> None:
-        """Open nothing yet; the first `current` does."""
-        self.address = Address.of(where)
-        self._engine = engine_for(self.address, "read")
-        self._fresh_s = fresh_s
-        self._admission = KeptAdmission(clock=clock)
-        self._stored: dict[str, StoredBudget] = {}
-        self._seen: int | None = -1
-        self._read_at = -math.inf
-        self._reading = asyncio.Lock()
-
-    async def current(self) -> KeptAdmission:
-        """The admission, by budgets no older than `fresh_s`.
-
-        Raises LedgerError if the ledger cannot be read.
+        Empty if larger ones would be no use: some limit refuses it that has no more to give, as
+        of `seconds` on the monotonic clock.
         """
-        if self._is_old() and (self._seen == -1 or not self._reading.locked()):
-            async with self._reading:
-                if self._is_old():
-                    await self._refresh()
-        return self._admission
-
-    def close(self) -> None:
-        """Close the database."""
-        self._engine.dispose()
-
-    def _is_old(self) -> bool:
-        return monotonic() - self._read_at >= self._fresh_s
-
-    async def _refresh(self) -> None:
-        began = monotonic()
-        found = await asyncio.to_thread(self._changes)
-        if found is not None:
-            seen, stored = found
-            changed = [s for s in stored if self._stored.get(s.budget.name) != s]
-            kept = {s.budget.name for s in stored if s not in changed}
-            now, in_flight = datetime.now(UTC), self._admission.watch()
-            try:
-                sums = await asyncio.to_thread(self._sums, changed, now, in_flight)
-                self._admission.exchange(list(zip(changed, sums, strict=True)), kept)
-            finally:
-                self._admission.unwatch()
-            self._seen, self._stored = seen, {s.budget.name: s for s in stored}
-        self._read_at = began
-
-    def _changes(self) -> tuple[int | None, list[StoredBudget]] | None:
-        """The last row's number and the budgets in force; None if nothing changed."""
-        try:
-            with self._engine.begin() as connection:
-                last = connection.execute(select(func.max(budgets.c.number))).scalar()
-                return None if last == self._seen else (last, read_budgets(connection))
-        except SQLAlchemyError as error:
-            raise self._unreadable(error) from None
-
-    def _sums(
-        self, changed: list[StoredBudget], now: datetime, in_flight: list[str]
-    ) -> list[Slices]:
-        try:
-            with self._engine.begin() as connection:
-                return [spent(connection, s, now, before=now, without=in_flight) for s in changed]
-        except SQLAlchemyError as error:
-            raise self._unreadable(error) from None
-
-    def _unreadable(self, error: Exception) -> LedgerError:
-        return LedgerError(f"cannot read the budgets in {self.address}: {cause(error)}")
+        kind, now = self._kind(ask), self.now()
+        found: list[tuple[Share, int]] = []
+        for scope in ask.scopes:
+            for account in self._by_scope.get(scope, ()):
+                hold = account.hold(ask, kind)
+                if account.budget.soft or not account.refuses(ask, kind, hold, now):
+                    continue
+                if hold is None or account.share.dry_until > seconds:
+                    return []
+                found.append((account.share, account.needs(ask, kind, hold)))
+            for counter in self._rates_by_scope.get(scope, ()):
+                if not counter.refuses(ask, now):
+                    continue
+                if counter.share.dry_until > seconds:
+                    return []
+                found.append((counter.share, counter.units(ask)))
+        return found

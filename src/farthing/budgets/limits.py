@@ -126,6 +126,11 @@ class RateLimit:
             raise ValueError(f"rate limit {self.name!r}: want a number that is not negative")
 
     @property
+    def unit(self) -> str:
+        """The limit in words."""
+        return f"{self.most} {'tokens' if self.requests is None else 'requests'} a minute"
+
+    @property
     def most(self) -> int:
         """How many there may be in 60 seconds."""
         return self.requests if self.requests is not None else self.tokens or 0

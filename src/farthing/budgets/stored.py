@@ -8,13 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from farthing.budgets.limits import Budget
+from farthing.budgets.limits import Budget, RateLimit
 from farthing.budgets.windows import Window
 from farthing.core.errors import BudgetError
 from farthing.core.money import Cost
 from farthing.ledger.editing import Editor
 from farthing.ledger.schema import budgets, timestamp
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST = 2**63 - 1  # picodollars that a column holds, 9.2 million USD
 
 
@@ -26,14 +27,50 @@ class StoredBudget:
         budget: its limit with all top-ups.
         began_at: when the name was first set, or set again after it was removed. A window that
             is the budget's whole life begins here.
+        counted_as: number of the row by which it got its scope and window. What is spent is
+            summed up under this number.
     """
 
     budget: Budget
     began_at: datetime
+    counted_as: int
+
+    def begins(self, now: datetime) -> datetime:
+        """From when what is spent counts at `now`."""
+        window = self.budget.window
+        if window.rolling is not None:
+            return now - window.rolling - window.part
+        return window.start(now) or self.began_at
+
+    def since(self, now: datetime) -> datetime:
+        """Beginning of the part of the window in which `now` is summed up."""
+        window = self.budget.window
+        if window.rolling is None:
+            return window.start(now) or self.began_at
+        return _EPOCH + (now - _EPOCH) // window.part * window.part
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRate:
+    """A rate limit in force; `counted_as` is the number of its row."""
+
+    rate: RateLimit
+    counted_as: int
 
 
 class Budgets(Editor):
     """The budgets in a ledger. Gateways see a change within seconds."""
+
+    def set_rate(self, rate: RateLimit) -> bool:
+        """Put `rate` in force in place of a limit of its name; returns whether there was one.
+
+        Raises LedgerError if it cannot be written.
+        """
+        with self._writing() as connection:
+            earlier = _in_force(connection).get(rate.name)
+            values = {"scope": rate.scope, "requests": rate.requests, "tokens": rate.tokens}
+            _add(connection, rate.name, "set", **values)
+            return earlier is not None
 
     def set(self, budget: Budget) -> bool:
         """Put `budget` in force in place of one of its name, top-ups of which are forgotten.
@@ -65,7 +102,10 @@ class Budgets(Editor):
         positive; LedgerError if it cannot be written.
         """
         with self._writing() as connection:
-            found = self._find(connection, name).budget
+            stored = self._find(connection, name)
+            if isinstance(stored, StoredRate):
+                raise BudgetError(f"{name} is a rate limit; only a budget can be topped up")
+            found = stored.budget
             if str(found.window) != "total":
                 raise BudgetError(
                     f"budget {name} has the window {found.window}, which resets by itself; only "
@@ -83,7 +123,7 @@ class Budgets(Editor):
             self._find(connection, name)
             _add(connection, name, "removed")
 
-    def _find(self, connection: Connection, name: str) -> StoredBudget:
+    def _find(self, connection: Connection, name: str) -> StoredBudget | StoredRate:
         found = _in_force(connection)
         if name not in found:
             known = ", ".join(found) or "none"
@@ -91,24 +131,36 @@ class Budgets(Editor):
         return found[name]
 
 
-def read_budgets(connection: Connection) -> list[StoredBudget]:
-    """The budgets in force, by name."""
-    return [stored for _, stored in sorted(_in_force(connection).items())]
+def read_limits(connection: Connection) -> tuple[list[StoredBudget], list[StoredRate]]:
+    """The budgets and the rate limits in force, by name."""
+    found = [stored for _, stored in sorted(_in_force(connection).items())]
+    budgets = [stored for stored in found if isinstance(stored, StoredBudget)]
+    return budgets, [stored for stored in found if isinstance(stored, StoredRate)]
 
 
-def _in_force(connection: Connection) -> dict[str, StoredBudget]:
-    found: dict[str, StoredBudget] = {}
+def _in_force(connection: Connection) -> dict[str, StoredBudget | StoredRate]:
+    found: dict[str, StoredBudget | StoredRate] = {}
     for row in connection.execute(select(budgets).order_by(budgets.c.number)):
         earlier = found.get(row.name)
-        if row.kind == "set":
-            began = earlier.began_at if earlier else datetime.fromisoformat(row.at)
-            found[row.name] = StoredBudget(_budget(row), began)
-        elif row.kind == "removed":
+        if row.kind == "removed":
             found.pop(row.name, None)
-        elif row.kind == "topup" and earlier is not None:
+        elif row.kind == "set":
+            found[row.name] = _set(row, earlier)
+        elif row.kind == "topup" and isinstance(earlier, StoredBudget):
             limit = earlier.budget.limit + Cost(row.limit_pico)
             found[row.name] = replace(earlier, budget=replace(earlier.budget, limit=limit))
     return found
+
+
+def _set(row: Any, earlier: StoredBudget | StoredRate | None) -> StoredBudget | StoredRate:
+    if row.limit_pico is None:
+        return StoredRate(RateLimit(row.name, row.scope, row.requests, row.tokens), row.number)
+    budget = _budget(row)
+    if not isinstance(earlier, StoredBudget):
+        return StoredBudget(budget, datetime.fromisoformat(row.at), row.number)
+    before = earlier.budget
+    same = (before.scope, before.window) == (budget.scope, budget.window)
+    return StoredBudget(budget, earlier.began_at, earlier.counted_as if same else row.number)
 
 
 def _budget(row: Any) -> Budget:

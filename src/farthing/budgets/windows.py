@@ -63,6 +63,11 @@ class Window:
         unit = next(unit for unit in "dhms" if seconds % UNITS[unit] == 0)
         return f"{seconds // UNITS[unit]}{unit}"
 
+    @property
+    def part(self) -> timedelta:
+        """Length of the parts in which a rolling window forgets; zero if it does not roll."""
+        return timedelta(0) if self.rolling is None else self.rolling / SLICES
+
     def start(self, now: datetime) -> datetime | None:
         """When the calendar window around `now` began, in UTC; None if not by the calendar."""
         return None if self.calendar is None else self._boundary(now, 0)
@@ -131,8 +136,7 @@ class Spent:
         self._latest: datetime | None = None
         self._end: datetime | None = None
         self._slices: deque[tuple[datetime, int]] = deque()  # latest time in the slice, amount
-        rolling = window.rolling or timedelta(0)
-        self._slice = rolling / SLICES
+        self._slice = window.part
         self._began: datetime | None = None  # of the latest slice
 
     def at(self, now: datetime) -> int:

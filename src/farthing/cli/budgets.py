@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,8 @@ from farthing.cli._app import app, out, print_json
 from farthing.cli._ledger import DEFAULT, Db
 
 if TYPE_CHECKING:
-    from farthing.budgets.stored import StoredBudget
+    from farthing.budgets.limits import RateLimit
+    from farthing.budgets.spending import BudgetStatus
     from farthing.core.money import Cost
 
 budgets = typer.Typer(
@@ -41,7 +41,15 @@ def amount(text: str) -> Cost:
 
 @budgets.command("set")
 def set_budget(
-    limit: Annotated[Any, typer.Option(parser=amount, metavar="USD", help="The most to spend.")],
+    limit: Annotated[
+        Any, typer.Option(parser=amount, metavar="USD", help="The most to spend.")
+    ] = None,
+    requests: Annotated[
+        int | None, typer.Option(min=0, help="Instead: the most requests a minute.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=0, help="Instead: the most tokens a minute.")
+    ] = None,
     scope: Annotated[
         str, typer.Option(help="all, key:, user:, team:, model: or plan:NAME, or tag:KEY=VALUE.")
     ] = "all",
@@ -64,21 +72,32 @@ def set_budget(
     ] = "UTC",
     db: Db = DEFAULT,
 ) -> None:
-    """Set a budget, in place of the one of that name if there is one."""
-    from farthing.budgets.limits import Budget
+    """Set a budget or a rate limit, in place of the one of that name if there is one.
+
+    A budget has --limit; a rate limit has --requests or --tokens, and of the other options only
+    --scope and --name.
+    """
+    from farthing.budgets.limits import Budget, RateLimit
     from farthing.budgets.stored import Budgets
     from farthing.budgets.windows import Window
 
-    name = name or re.sub(r"[^A-Za-z0-9_.-]", "-", f"{scope}-{window}")[:64]
+    kinds = {"limit": limit, "requests": requests, "tokens": tokens}
+    given = [kind for kind, value in kinds.items() if value is not None]
+    if len(given) != 1:
+        raise typer.BadParameter("give one of --limit, --requests and --tokens")
+    what = window if limit is not None else given[0]
+    name = name or re.sub(r"[^A-Za-z0-9_.-]", "-", f"{scope}-{what}")[:64]
     try:
         over = Window.parse(window, zone)
-        budget = Budget(name, limit, scope, over, alpha, mode, soft, per_operation)  # type: ignore[arg-type]
+        rate = None if limit is not None else RateLimit(name, scope, requests, tokens)
+        budget = rate or Budget(name, limit, scope, over, alpha, mode, soft, per_operation)  # type: ignore[arg-type]
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with Budgets(db) as store:
-        changed = store.set(budget)
+        changed = store.set_rate(budget) if isinstance(budget, RateLimit) else store.set(budget)
     did = "changed" if changed else "set"
-    out.print(f"{name} is {did}: {limit} USD, {scope}, {window}.", soft_wrap=True)
+    told = f"{limit} USD, {scope}, {window}" if rate is None else f"{rate.unit}, {scope}"
+    out.print(f"{name} is {did}: {told}.", soft_wrap=True)
 
 
 @budgets.command("topup")
@@ -103,32 +122,38 @@ def remove(name: Name, db: Db = DEFAULT) -> None:
 
 @budgets.command("list")
 def list_all(db: Db = DEFAULT, as_json: AsJson = False) -> None:
-    """Show the budgets in force and what is booked under each.
-
-    What is in flight, and what is charged for unknown costs, only the gateway knows.
-    """
+    """Show the limits in force, what is booked under each budget, and what is held for requests
+    in flight."""
     from farthing.budgets.spending import list_budgets
 
-    listed = list_budgets(db)
+    listed, rates = list_budgets(db)
     if as_json:
-        print_json({"budgets": [_json(*entry) for entry in listed]})
+        print_json(
+            {
+                "budgets": [status_json(status) for status in listed],
+                "rates": [_rate_json(stored.rate) for stored in rates],
+            }
+        )
         return
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for title in ("budget", "scope", "window", "limit USD", "spent USD", "used", "resets"):
+    titles = ("budget", "scope", "window", "limit USD", "spent USD", "held USD", "used", "resets")
+    for title in titles:
         right = title.endswith(("USD", "used"))
         table.add_column(title, no_wrap=title == "budget", justify="right" if right else "left")
-    for stored, spent, resets_at in listed:
-        budget = stored.budget
-        limit = budget.limit
-        share = f"{100 * spent.pico / limit.pico:.0f} %" if limit else "–"
-        resets = "–" if resets_at is None else f"{resets_at:%Y-%m-%d %H:%M}"
+    for status in listed:
+        budget, limit = status.stored.budget, status.stored.budget.limit
+        share = f"{100 * status.spent.pico / limit.pico:.0f} %" if limit else "–"
+        resets = "–" if status.resets_at is None else f"{status.resets_at:%Y-%m-%d %H:%M}"
         most = f"{limit} soft" if budget.soft else str(limit)
-        told = (str(budget.window), most, _short(spent.usd), share, resets)
-        table.add_row(budget.name, budget.scope, *told)
-    out.print(table)
+        amounts = (most, _short(status.spent.usd), _short(status.held.usd))
+        table.add_row(budget.name, budget.scope, str(budget.window), *amounts, share, resets)
+    if listed or not rates:
+        out.print(table)
+    for stored in rates:
+        out.print(f"{stored.rate.name}: {stored.rate.unit}, {stored.rate.scope}", soft_wrap=True)
 
 
 def _short(usd: Decimal) -> str:
@@ -141,19 +166,35 @@ def _existing(db: str) -> Any:
     return Budgets(db, create=False)
 
 
-def _json(stored: StoredBudget, spent: Cost, resets_at: datetime | None) -> dict[str, Any]:
-    budget = stored.budget
+def status_json(status: BudgetStatus) -> dict[str, Any]:
+    """A budget and what counts against it, for programs."""
+    stored, budget = status.stored, status.stored.budget
+    resets_at = status.resets_at
     return {
         "name": budget.name,
         "scope": budget.scope,
         "window": str(budget.window),
         "zone": budget.window.zone,
         "limit_usd": str(budget.limit),
-        "spent_usd": str(spent),
+        "spent_usd": str(status.spent),
+        "assumed_usd": str(status.assumed),
+        "held_usd": str(status.held),
+        "in_flight": status.open,
+        "settled": status.settled,
+        "exceeded": status.exceeded,
         "resets_at": None if resets_at is None else resets_at.isoformat(),
         "began_at": stored.began_at.isoformat(),
         "alpha": budget.alpha,
         "mode": budget.mode,
         "soft": budget.soft,
         "per_operation_usd": None if budget.per_operation is None else str(budget.per_operation),
+    }
+
+
+def _rate_json(rate: RateLimit) -> dict[str, Any]:
+    return {
+        "name": rate.name,
+        "scope": rate.scope,
+        "requests_per_minute": rate.requests,
+        "tokens_per_minute": rate.tokens,
     }

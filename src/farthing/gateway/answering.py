@@ -47,8 +47,9 @@ async def answer(
     try:
         operation = service.operation(call, labels, id=reservation.id, cap=reservation.cap)
     except BaseException:
-        admitted.admission.cancel(reservation)
+        admitted.cancel()
         raise
+    admitted.begin()
     try:
         return await _answer(http, service, call, operation, admitted.headers)
     finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from time import monotonic
 
 from farthing.budgets import Drains, Operation
-from farthing.budgets.kept import KeptAdmission
+from farthing.budgets.book import BudgetBook
 from farthing.budgets.limits import scopes
 from farthing.budgets.reservations import Ask, Refusal, Reservation
 from farthing.core.errors import LedgerError
@@ -33,7 +33,7 @@ _warned: dict[str, float] = {}
 class Admitted:
     """A request that its budgets let begin."""
 
-    admission: KeptAdmission
+    book: BudgetBook
     reservation: Reservation
     drains: Drains
 
@@ -42,6 +42,14 @@ class Admitted:
         """Names the soft budgets that it does not fit."""
         names = ", ".join(refusal.name for refusal in self.reservation.warnings)
         return {"x-farthing-budget-warning": names} if names else {}
+
+    def begin(self) -> None:
+        """Book the reservation, after the operation itself."""
+        self.book.admission.book(self.reservation)
+
+    def cancel(self) -> None:
+        """Release a request that never became an operation."""
+        self.book.cancel(self.reservation)
 
     def settle(self, operation: Operation) -> None:
         """Charge what `operation` cost; if calls go on in the background, when they are booked.
@@ -65,13 +73,14 @@ class Admitted:
             self._charge(operation)
 
     def _charge(self, operation: Operation) -> None:
-        spent = operation.spent
+        spent, used = operation.spent, operation.usage
+        tokens = None if used is None else used.input_tokens + used.output_tokens
         if operation.unknown_attempts and spent < self.reservation.reserved:
-            self.admission.settle(self.reservation, None)
-        elif spent:
-            self.admission.settle(self.reservation, spent)
+            self.book.settle(self.reservation, None, tokens=tokens)
+        elif spent or tokens:
+            self.book.settle(self.reservation, spent, tokens=tokens)
         else:
-            self.admission.cancel(self.reservation)
+            self.book.cancel(self.reservation)
 
 
 async def admit(
@@ -81,17 +90,16 @@ async def admit(
 
     Raises BudgetRefusedError if it does not fit, LedgerError if the budgets cannot be read.
     """
-    if service.budgets is None:
+    book = service.budgets
+    if book is None or not await book.has_limits():
         return None
-    admission = await service.budgets.current()
-    if not admission.has_budgets:
-        return None
-    answered = admission.admit(ask(service, call, tags, body), id=new_id())
+    answered = await book.admit(ask(service, call, tags, body), id=new_id())
     if isinstance(answered, Refusal):
+        service.refuse(call, tags, answered.message)
         raise BudgetRefusedError(answered)
     for warning in answered.warnings:
         _warn(warning)
-    return Admitted(admission, answered, service.drains)
+    return Admitted(book, answered, service.drains)
 
 
 def ask(service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes) -> Ask:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from farthing.budgets.kept import BudgetBook
+from farthing.budgets.book import BudgetBook
 from farthing.core.errors import ConfigError, DataError, LedgerError, MoneyError, PlanError
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Model, ModelCard
@@ -70,7 +70,7 @@ def open_service(config: Config) -> Service:
         prices=prices,
         token=token,
         keys=keys,
-        budgets=BudgetBook(where),
+        budgets=BudgetBook(where, ledger),
     )
 
 

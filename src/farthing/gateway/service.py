@@ -7,9 +7,11 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from farthing.budgets import Drains, Operation
-from farthing.budgets.kept import BudgetBook
+from farthing.budgets.book import BudgetBook
+from farthing.budgets.refused import refuse
 from farthing.core.money import Cost
 from farthing.core.protocols import Model, Policy
 from farthing.cost import PriceBook
@@ -144,20 +146,32 @@ class Service:
             ledger=self.ledger,
             reader=self._reader(answer),
             reader_name=answer,
-            requested=call.model,
-            plan=plan.name if plan else None,
-            strongest=plan.models[-1] if plan else None,
-            key=self.caller.name if self.caller else None,
-            tags=labels,
-            question=call.request.question_id(),
-            prompt=call.request.prompt if self.config.store_prompts else None,
-            stream=call.stream,
             budget=plan.budget if plan else None,
             alpha=plan.alpha if plan else None,
-            drains=self.drains,
+            gateway=self.budgets.gateway if self.budgets else None,
             id=id,
             cap=cap,
+            **self._booked(call, labels),
         )
+
+    def refuse(self, call: ChatCall, labels: Mapping[str, str], reason: str) -> None:
+        """Book that `call` was refused; does not wait for the ledger."""
+        refuse(self.ledger, reason, **self._booked(call, labels))
+
+    def _booked(self, call: ChatCall, labels: Mapping[str, str]) -> dict[str, Any]:
+        """What is booked of a call, whether it is answered or not."""
+        plan = self.plans.get(call.model)
+        return {
+            "requested": call.model,
+            "plan": plan.name if plan else None,
+            "strongest": plan.models[-1] if plan else None,
+            "key": self.caller.name if self.caller else None,
+            "tags": labels,
+            "question": call.request.question_id(),
+            "prompt": call.request.prompt if self.config.store_prompts else None,
+            "stream": call.stream,
+            "drains": self.drains,
+        }
 
     def _reader(self, name: str) -> Reader:
         if name not in self._readers:
@@ -181,6 +195,6 @@ class Service:
         if self.keys is not None:
             self.keys.close()
         if self.budgets is not None:
-            self.budgets.close()
+            await self.budgets.aclose()
         await self.ledger.close()
         return late

@@ -1,0 +1,246 @@
+"""Budgets that several processes share, each with a book of its own; on either database."""
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from ledger_sql import execute, rows
+
+from farthing.budgets import book, recovery
+from farthing.budgets.book import BudgetBook
+from farthing.budgets.limits import Budget, RateLimit
+from farthing.budgets.reservations import Ask, Refusal, Reservation
+from farthing.budgets.spending import list_budgets
+from farthing.budgets.stored import Budgets
+from farthing.budgets.windows import Window
+from farthing.core.money import Cost
+from farthing.core.usage import Usage
+from farthing.ledger import AttemptRow, Ledger, OperationRow, OutcomeRow, new_id
+
+USD = Cost.from_usd(1)
+CENT = Cost.from_usd("0.01")
+
+
+def ask(cost=CENT, scopes=("all",), tokens=0):
+    return Ask(frozenset(scopes), "m", cost, cost, tokens=tokens)
+
+
+class Gateway:
+    """What a gateway does with a request, without one."""
+
+    def __init__(self, where):
+        self.ledger = Ledger.open(where)
+        self.book = BudgetBook(where, self.ledger, fresh_s=0.05)
+
+    async def begin(self, asked=None):
+        """Admit and book; None if there are no limits."""
+        id = new_id()
+        if not await self.book.has_limits():
+            return None
+        answered = await self.book.admit(asked or ask(), id=id)
+        if isinstance(answered, Reservation):
+            now = datetime.now(UTC)
+            self.ledger.begin(OperationRow(id, now, "q", gateway=self.book.gateway))
+            self.book.admission.book(answered)
+        return answered
+
+    async def end(self, reservation, cost, *, settle=True):
+        now = datetime.now(UTC)
+        self.ledger.attempt(
+            AttemptRow(f"{reservation.id}.0", reservation.id, 0, "n", "m", now, "ok", cost=cost)
+        )
+        await self.ledger.finish(OutcomeRow(reservation.id, now, "ok"))
+        if settle:
+            self.book.settle(reservation, cost)
+
+    async def die(self):
+        """As after kill -9: nothing is given back."""
+        if self.book._keeper is not None:
+            self.book._keeper.cancel()
+        await self.ledger.close()
+
+    async def close(self):
+        await self.book.aclose()
+        await self.ledger.close()
+
+
+@asynccontextmanager
+async def gateways(where, count):
+    opened = [Gateway(where) for _ in range(count)]
+    try:
+        yield opened
+    finally:
+        for gateway in opened:
+            await gateway.close()
+
+
+def sums(where):
+    """Charges, and the sums that stand for them."""
+    [one] = rows(where, "SELECT coalesce(sum(pico), 0) AS pico FROM charges")
+    summed = rows(where, "SELECT gateway, pico FROM spending")
+    return int(one["pico"]), sum(row["pico"] for row in summed if not row["gateway"].endswith("~"))
+
+
+def status(where, name="all"):
+    return next(s for s in list_budgets(where)[0] if s.stored.budget.name == name)
+
+
+async def test_many_at_once_read_once(where):
+    with Budgets(where) as store:
+        store.set(Budget("a", USD))
+    async with gateways(where, 1) as [one]:
+        found = await asyncio.gather(*(one.book.has_limits() for _ in range(20)))
+        assert all(found)
+        assert one.book.admission.names == ["a"]
+
+
+@pytest.mark.parametrize("mode", ["worst-case", "quantile"])
+async def test_several_never_allow_several_times_the_limit(where, mode):
+    with Budgets(where) as store:
+        store.set(Budget("all", USD, mode=mode))
+        store.set(Budget("key", USD * 5, "key:a"))
+
+    async def client(gateway, seed):
+        chance, refused = random.Random(seed), 0
+        while refused < 30:
+            reservation = await gateway.begin(ask(scopes=("all", "key:a")))
+            if isinstance(reservation, Refusal):
+                refused += 1
+                await asyncio.sleep(0.05)
+                continue
+            await asyncio.sleep(chance.uniform(0, 0.01))
+            await gateway.end(reservation, Cost(chance.randrange(CENT.pico)))
+
+    async with gateways(where, 3) as opened:
+        clients = [client(gateway, n) for n in range(20) for gateway in opened]
+        await asyncio.gather(*clients)
+        for gateway in opened:
+            await gateway.ledger.flush()
+    charged, summed = sums(where)
+    assert charged == summed == 2 * status(where).spent.pico
+    assert USD.pico * 0.9 <= status(where).spent.pico <= USD.pico
+    assert status(where).held == Cost(0)
+    assert status(where, "key").spent == status(where).spent
+    assert rows(where, "SELECT * FROM leases") == []
+    ended = rows(where, "SELECT ended_by, id FROM gateways")
+    assert len(ended) == 3
+    assert all(row["ended_by"] == row["id"] for row in ended)
+
+
+async def test_a_rate_is_shared(where):
+    with Budgets(where) as store:
+        store.set_rate(RateLimit("often", requests=30))
+        store.set_rate(RateLimit("tokens", tokens=10_000))
+    async with gateways(where, 2) as opened:
+        answers = await asyncio.gather(*(opened[n % 2].begin(ask(tokens=1)) for n in range(100)))
+        admitted = [answer for answer in answers if isinstance(answer, Reservation)]
+        assert 25 <= len(admitted) <= 30
+        refusal = next(answer for answer in answers if isinstance(answer, Refusal))
+        assert (refusal.name, refusal.limit) == ("often", 30)
+        assert "rate limit often" in refusal.message
+
+
+async def test_what_was_spent_before_counts_once(where):
+    async with gateways(where, 2) as [one, two]:
+        for gateway in (one, two):
+            assert not await gateway.book.has_limits()
+        now = datetime.now(UTC)
+        for gateway, owner in ((one, "gw_gone"), (one, None), (two, two.book.gateway)):
+            id = new_id()
+            gateway.ledger.begin(OperationRow(id, now, "q", gateway=owner))
+            row = AttemptRow(f"{id}.0", id, 0, "n", "m", now, "ok", cost=CENT)
+            gateway.ledger.attempt(row)
+            await gateway.ledger.finish(OutcomeRow(id, now, "ok"))
+        with Budgets(where) as store:
+            store.set(Budget("all", USD, window=Window.parse("day")))
+            store.set(Budget("rolling", USD, window=Window.parse("1h")))
+        assert status(where).spent == status(where, "rolling").spent == CENT * 3
+        await asyncio.sleep(0.05)
+        for gateway in (one, two):
+            assert await gateway.book.has_limits()
+        for name in ("all", "rolling"):
+            assert status(where, name).spent == CENT * 3
+            await one.book._renew(one.book.admission.shared)
+            assert one.book.admission.state(name).spent == CENT * 3
+
+
+async def test_what_was_in_flight_when_a_process_died_is_charged_and_marked(where, monkeypatch):
+    monkeypatch.setattr(recovery, "DEAD_AFTER_S", 0.4)
+    monkeypatch.setattr(book, "RENEW_S", 0.05)
+    with Budgets(where) as store:
+        store.set(Budget("all", USD))
+    one = Gateway(where)
+    flying, done = await one.begin(), await one.begin()
+    settled = await one.begin()
+    await one.end(done, CENT * 3, settle=False)  # its charge was not booked any more
+    await one.end(settled, CENT)
+    await one.ledger.flush()
+    await one.die()
+    held = status(where).held
+    assert held == flying.reserved + done.reserved
+    async with gateways(where, 2) as both:
+        for gateway in both:
+            assert await gateway.book.has_limits()
+        await asyncio.sleep(0.6)
+        await asyncio.gather(*(g.book._renew(g.book._used()) for g in both))
+        found = rows(where, "SELECT operation_id, pico, basis FROM charges")
+        assert {row["operation_id"]: (row["pico"], row["basis"]) for row in found} == {
+            flying.id: (flying.reserved.pico, "lost"),
+            done.id: (CENT.pico * 3, "counted"),
+            settled.id: (CENT.pico, "counted"),
+        }
+        outcomes = rows(where, "SELECT operation_id, status FROM outcomes WHERE status = 'lost'")
+        assert [row["operation_id"] for row in outcomes] == [flying.id]
+        assert status(where).spent == flying.reserved + CENT * 4
+        assert (status(where).held, status(where).assumed) == (Cost(0), flying.reserved)
+        [dead] = rows(where, f"SELECT ended_by FROM gateways WHERE id = '{one.book.gateway}'")
+        assert dead["ended_by"] in {g.book.gateway for g in both}
+    assert len(set(sums(where))) == 1
+
+
+async def test_one_that_stood_still_goes_on_and_nothing_counts_twice(where, monkeypatch):
+    monkeypatch.setattr(recovery, "DEAD_AFTER_S", 0.4)
+    monkeypatch.setattr(book, "RENEW_S", 0.05)
+    with Budgets(where) as store:
+        store.set(Budget("all", USD))
+    async with gateways(where, 2) as [still, other]:
+        flying = await still.begin()
+        name = still.book.gateway
+        still.book._keeper.cancel()
+        await other.book.has_limits()
+        await other.ledger.flush()
+        await still.ledger.flush()
+        await other.book._renew(other.book._used())
+        await asyncio.sleep(0.6)
+        await other.book._renew(other.book._used())
+        assert status(where).spent == flying.reserved
+        await still.end(flying, CENT * 2)  # it wakes up
+        await still.book._renew(still.book._used())
+        assert still.book.gateway != name
+        again = await still.begin()
+        await still.end(again, CENT)
+        await still.ledger.flush()
+    charged, summed = sums(where)
+    assert charged == summed == flying.reserved.pico + CENT.pico
+
+
+async def test_a_restart_learns_what_requests_cost(where):
+    with Budgets(where) as store:
+        store.set(Budget("all", USD * 1000))
+    asked = Ask(frozenset({"all"}), "m", USD, length=5)
+    async with gateways(where, 1) as [one]:
+        for _ in range(60):
+            reservation = await one.begin(asked)
+            id, now = reservation.id, datetime.now(UTC)
+            row = AttemptRow(
+                f"{id}.0", id, 0, "n", "m", now, "ok", usage=Usage(input=12), cost=CENT
+            )
+            one.ledger.attempt(row)
+            await one.ledger.finish(OutcomeRow(id, now, "ok"))
+            one.book.settle(reservation, CENT)
+    execute(where, "UPDATE operations SET requested = 'm'")
+    async with gateways(where, 1) as [two]:
+        reservation = await two.begin(asked)
+        assert reservation.reserved.pico < USD.pico // 10
