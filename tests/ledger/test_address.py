@@ -17,6 +17,7 @@ from farthing.ledger.address import Address
         ("postgres://db/spend", "postgresql://db/spend"),
         ("postgresql:///spend?user=ann&password=s3cret&host=db", "postgresql://ann@db/spend"),
         ("postgresql://ann:@/spend?host=/run/pg", "postgresql://ann@/spend?host=/run/pg"),
+        ("postgresql://ann@/spend?host=a&host=b", "postgresql://ann@a,b/spend"),
         ("postgresql://ann@db/spend?sslpassword=s3cret", "postgresql://ann@db/spend"),
     ],
 )

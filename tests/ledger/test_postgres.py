@@ -12,7 +12,7 @@ from sqlalchemy.exc import InternalError
 
 from farthing.budgets.limits import Budget
 from farthing.budgets.stored import Budgets
-from farthing.core.errors import LedgerError
+from farthing.core.errors import LedgerAwayError, LedgerError
 from farthing.core.money import Cost
 from farthing.ledger import Ledger, schema
 from farthing.ledger.engines import engine_for, open_to_read, open_to_write
@@ -170,6 +170,18 @@ def test_a_server_that_is_not_there(asked):
     assert "refused" in str(told.value)
     assert "s3cret" not in repr(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_who_is_turned_away_need_not_wait(postgres_server):
+    for wrong, says in (
+        (postgres_server.get_uri(database="nowhere"), 'database "nowhere" does not exist'),
+        (postgres_server.get_uri().replace("postgres:@", "nobody@"), 'role "nobody" does not'),
+    ):
+        with pytest.raises(LedgerError, match=says) as told:
+            Ledger.open(wrong)
+        assert not isinstance(told.value, LedgerAwayError)
+    with pytest.raises(LedgerAwayError):
+        Ledger.open("postgresql://ann@127.0.0.1:1/spend")
 
 
 def test_a_failure_tells_no_values(postgres):

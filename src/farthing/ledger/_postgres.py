@@ -21,6 +21,9 @@ _CONNECTION = {
 }
 """What libpq is told, in seconds but for the last, unless the URL says otherwise."""
 
+_PASSING = ("the database system is", "too many", "connection slots", "administrator command")
+"""What a server says that will have us later."""
+
 
 def engine_for(url: URL, use: str, wait_s: float) -> Engine:
     """An engine for a database; see `engines.engine_for`.
@@ -49,6 +52,12 @@ def engine_for(url: URL, use: str, wait_s: float) -> Engine:
         _psycopg.prepare(connection, lock_timeout_s=wait_s)
 
     return engine
+
+
+def turns_away(error: Exception) -> bool:
+    """Whether a server answered and will not have us, so that waiting does not help."""
+    said = str(error)
+    return "FATAL:" in said and not any(reason in said for reason in _PASSING)
 
 
 def lock(connection: Connection) -> None:

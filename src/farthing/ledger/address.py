@@ -76,7 +76,7 @@ class Address:
         assert self.url is not None
         libpq = {"username": "user", "database": "dbname"}.get(name, name)
         found = getattr(self.url, name) or self.url.query.get(libpq) or ""
-        return found if isinstance(found, str) else str(found)
+        return ",".join(found) if isinstance(found, tuple) else str(found)
 
 
 Where = str | Path | Address

@@ -57,7 +57,7 @@ def open_to_write(where: Where, *, create: bool = True) -> Engine:
     except (SQLAlchemyError, sqlite3.Error) as error:
         engine.dispose()
         away = isinstance(error, (OperationalError, sqlite3.OperationalError))
-        kind = LedgerAwayError if away else LedgerError
+        kind = LedgerAwayError if away and not _postgres.turns_away(error) else LedgerError
         raise kind(f"cannot open the ledger {address}: {cause(error)}") from None
     except LedgerError:
         engine.dispose()
