@@ -70,7 +70,7 @@ def test_no_scopes(scope):
 
 
 def test_scopes_of_a_request():
-    assert scopes(key="a", model="m", tags={"t": "1"}) == {"all", "key:a", "model:m", "tag:t=1"}
+    assert scopes(key="a", models=["m"], tags={"t": "1"}) == {"all", "key:a", "model:m", "tag:t=1"}
 
 
 def test_rate_limits_count_one_thing():

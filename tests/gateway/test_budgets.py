@@ -8,15 +8,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiohttp import web
 from openai import NOT_GIVEN, APIStatusError, APITimeoutError, RateLimitError
 
 from farthing.budgets.book import BudgetBook
-from farthing.budgets.limits import Budget
+from farthing.budgets.limits import Budget, RateLimit
 from farthing.budgets.spending import list_budgets
 from farthing.budgets.stored import Budgets
 from farthing.budgets.windows import Window
 from farthing.core.errors import UpstreamError
 from farthing.core.money import Cost
+from farthing.gateway.alerts import Alerts
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
 from farthing.ledger.keys import Key, Keys
@@ -151,8 +153,8 @@ async def test_a_restart_recovers_what_was_spent(gateway, store, path):
     await ask(gateway, "cheap", extra_headers={"x-farthing-tags": "env=prod"})
     names = ("total", "rolling", "parrot", "cheap", "tagged")
     before = {name: await settled(gateway, name) for name in names}
-    assert before["parrot"] == ONE * 4
-    assert before["total"] == before["rolling"] == before["parrot"] + before["cheap"]
+    assert before["parrot"] == ONE * len(gateway.parrot.calls)
+    assert before["total"] == before["rolling"] == ONE * 4 + before["cheap"]
     assert before["cheap"] == before["tagged"] > Cost(0)
     await gateway.service.budgets.aclose()
     gateway.service.budgets = BudgetBook(path, gateway.service.ledger)
@@ -292,3 +294,84 @@ async def test_budgets_that_cannot_be_read_let_nobody_through(gateway, tmp_path)
         await ask(gateway)
     assert no.value.status_code == 503
     assert gateway.parrot.calls == []
+
+
+async def test_a_webhook_is_told_of_a_soft_budget(gateway, store):
+    told = []
+
+    async def hook(http):
+        told.append(await http.json())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", hook)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    gateway.service.alerts = Alerts(f"http://127.0.0.1:{port}/hook")
+    store.set(Budget("soft-two", Cost(0), soft=True))
+    for _ in range(3):
+        await ask(gateway)
+    await gateway.service.drains.wait(5)
+    await runner.cleanup()
+    [event] = told
+    assert (event["event"], event["budget"], event["limit_usd"]) == (
+        "budget_exceeded",
+        "soft-two",
+        "0",
+    )
+
+
+async def test_a_webhook_that_is_away_stops_nothing_and_is_not_named(gateway, store, caplog):
+    gateway.service.alerts = Alerts("http://127.0.0.1:9/secret-path")
+    store.set(Budget("soft-three", Cost(0), soft=True))
+    await ask(gateway)
+    await gateway.service.drains.wait(5)
+    assert "the webhook of budgets cannot be reached" in caplog.text
+    assert "secret-path" not in caplog.text
+
+
+async def test_a_rate_limit_refuses_with_429(gateway, store):
+    store.set_rate(RateLimit("often", requests=3))
+    for _ in range(3):
+        await ask(gateway)
+    with pytest.raises(RateLimitError, match="rate limit often") as no:
+        await ask(gateway)
+    headers = no.value.response.headers
+    assert headers["x-farthing-budget-name"] == "often"
+    assert 1 <= int(headers["retry-after"]) <= 60
+
+
+async def test_tokens_a_minute_are_those_that_were_used(gateway, store):
+    store.set_rate(RateLimit("tokens", tokens=2000))
+    for _ in range(3):
+        await ask(gateway)
+    await settled_rates(gateway)
+    [tokens] = gateway.service.budgets.admission.shared
+    assert tokens.window.amount == 3 * 12
+    assert tokens.held == 0
+
+
+async def settled_rates(gateway):
+    for _ in range(100):
+        if not gateway.service.budgets.admission.open:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_models_budget_covers_the_calls_of_plans_to_it(gateway, store, path):
+    store.set(Budget("parrot", ONE * 100, scope="model:parrot"))
+    store.set(Budget("gpt", ONE * 100, scope="model:gpt"))
+    await ask(gateway, "cheap")
+    assert await settled(gateway, "parrot") == ONE * len(gateway.parrot.calls) > Cost(0)
+    assert await spent(gateway, "gpt") == Cost(0)
+    store.set(Budget("none", Cost(0), scope="model:parrot"))
+    await asyncio.sleep(FRESH_S)
+    with pytest.raises(RateLimitError, match="budget none"):
+        await ask(gateway, "cheap")
+    await gateway.service.ledger.flush()
+    with closing(sqlite3.connect(path)) as ledger:
+        refused = ledger.execute("SELECT error FROM outcomes WHERE status = 'refused'").fetchall()
+    assert len(refused) == 1
+    assert refused[0][0].startswith("budget none")

@@ -8,7 +8,7 @@ a budget need one that is shared.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -115,7 +115,12 @@ class Admission:
         return reservation
 
     def settle(
-        self, reservation: Reservation, cost: Cost | None, *, tokens: int | None = None
+        self,
+        reservation: Reservation,
+        cost: Cost | None,
+        *,
+        tokens: int | None = None,
+        parts: Mapping[str, Cost] | None = None,
     ) -> Settlement:
         """Charge what an operation cost instead of what was reserved for it.
 
@@ -126,6 +131,8 @@ class Admission:
             cost: None if it is unknown; what was reserved is charged. From this, and from an
                 operation that was free, nothing is learned.
             tokens: what it used; None if unknown.
+            parts: by scope, such as "model:large", the part of the cost that falls under it; other
+                scopes of models are charged nothing, and other kinds of scopes the whole.
 
         Raises BudgetError if the operation is not in flight, ValueError for a negative cost.
         """
@@ -142,10 +149,11 @@ class Admission:
                 account.assumed += hold
                 self.charged(reservation, account, hold, hold, now, "assumed")
                 continue
-            account.charge(cost.pico, now)
-            self.charged(reservation, account, cost.pico, hold, now, "counted")
+            part = _part(account.budget.scope, cost, parts).pico
+            account.charge(part, now)
+            self.charged(reservation, account, part, hold, now, "counted")
             account.settled += 1
-            if cost.pico > hold:
+            if part > hold:
                 account.exceeded += 1
                 exceeded.append(account.budget.name)
             if account.budget.mode == "quantile":
@@ -294,6 +302,12 @@ class Admission:
                 account.grow_older(entry.kind, entry.age)
             entry.age += 1
             self._next_birthday(entry)
+
+
+def _part(scope: str, cost: Cost, parts: Mapping[str, Cost] | None) -> Cost:
+    if parts is None or not scope.startswith("model:"):
+        return cost
+    return parts.get(scope, Cost(0))
 
 
 def _wait(refusal: Refusal) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 
@@ -79,11 +79,16 @@ class BudgetBook:
         return answered
 
     def settle(
-        self, reservation: Reservation, cost: Cost | None, *, tokens: int | None = None
+        self,
+        reservation: Reservation,
+        cost: Cost | None,
+        *,
+        tokens: int | None = None,
+        parts: Mapping[str, Cost] | None = None,
     ) -> Settlement:
         """As `Admission.settle`, and booked."""
         try:
-            return self.admission.settle(reservation, cost, tokens=tokens)
+            return self.admission.settle(reservation, cost, tokens=tokens, parts=parts)
         finally:
             self.admission.forget(reservation)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
@@ -153,13 +153,14 @@ def scopes(
     key: str | None = None,
     user: str | None = None,
     team: str | None = None,
-    model: str | None = None,
+    models: Iterable[str] = (),
     plan: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> frozenset[str]:
-    """The scopes that a request falls under."""
-    named = {"key": key, "user": user, "team": team, "model": model, "plan": plan}
+    """The scopes that a request falls under; `models` are those that it can call."""
+    named = {"key": key, "user": user, "team": team, "plan": plan}
     found = {f"{kind}:{name}" for kind, name in named.items() if name is not None}
+    found |= {f"model:{name}" for name in models}
     return frozenset({"all", *found, *(f"tag:{k}={v}" for k, v in (tags or {}).items())})
 
 

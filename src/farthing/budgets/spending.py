@@ -252,14 +252,15 @@ def _spent(
 
 
 def _scope(scope: str) -> ColumnElement[Any]:
-    """The condition on operations that fall under a scope; see `limits.scopes`."""
+    """The condition on operations, or their attempts, that fall under a scope; see
+    `limits.scopes`."""
     kind, _, name = scope.partition(":")
     if kind == "key":
         return operations.c.key == name
     if kind == "plan":
         return operations.c.plan == name
     if kind == "model":
-        return and_(operations.c.plan.is_(None), operations.c.requested == name)
+        return attempts.c.model == name
     if kind == "tag":
         kind, _, name = name.partition("=")
     if scope == "all":

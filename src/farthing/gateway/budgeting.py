@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from time import monotonic
 
 from farthing.budgets import Drains, Operation
 from farthing.budgets.book import BudgetBook
 from farthing.budgets.limits import scopes
 from farthing.budgets.reservations import Ask, Refusal, Reservation
 from farthing.core.errors import LedgerError
-from farthing.core.money import Rates
+from farthing.core.money import Cost, Rates
 from farthing.cost.prices import Price
 from farthing.gateway.errors import BudgetRefusedError
 from farthing.gateway.service import Service
@@ -21,12 +19,8 @@ from farthing.gateway.wire import ChatCall
 from farthing.ledger.rows import new_id
 from farthing.policies import Cascade, Single
 
-logger = logging.getLogger("farthing.gateway")
-
 BYTES_PER_TOKEN = 4  # of a typical prompt; a token is at least one byte
-WARN_EVERY_S = 60.0
 _OUTPUTS = ("output", "reasoning", "output_audio")
-_warned: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +72,19 @@ class Admitted:
         if operation.unknown_attempts and spent < self.reservation.reserved:
             self.book.settle(self.reservation, None, tokens=tokens)
         elif spent or tokens:
-            self.book.settle(self.reservation, spent, tokens=tokens)
+            parts = _by_model(operation)
+            self.book.settle(self.reservation, spent, tokens=tokens, parts=parts)
         else:
             self.book.cancel(self.reservation)
+
+
+def _by_model(operation: Operation) -> dict[str, Cost]:
+    """What each model's calls cost, by the scope of the model."""
+    parts: dict[str, Cost] = {}
+    for attempt in operation.attempts:
+        scope = f"model:{attempt.model}"
+        parts[scope] = parts.get(scope, Cost(0)) + (attempt.cost or Cost(0))
+    return parts
 
 
 async def admit(
@@ -98,22 +102,21 @@ async def admit(
         service.refuse(call, tags, answered.message)
         raise BudgetRefusedError(answered)
     for warning in answered.warnings:
-        _warn(warning)
+        service.alerts.exceeded(warning, service.drains)
     return Admitted(book, answered, service.drains)
 
 
 def ask(service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes) -> Ask:
     """What is known of a request before it begins."""
-    planned = call.model in service.plans
+    calls, bounded = _calls(service, call)
     found = scopes(
         key=service.caller.name if service.caller else None,
         user=tags.get("user"),
         team=tags.get("team"),
-        model=None if planned else call.model,
-        plan=call.model if planned else None,
+        models=[name for name, _ in calls],
+        plan=call.model if call.model in service.plans else None,
         tags=tags,
     )
-    calls, bounded = _calls(service, call)
     prices = {name: service.prices.price(service.models[name].card) for name, _ in calls}
     known = [(price, samples) for name, samples in calls if (price := prices[name])]
     most = call.request.max_tokens
@@ -124,8 +127,8 @@ def ask(service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes) 
         max_tokens=most,
         calls=[(price.rates, samples) for price, samples in known],
     )
-    timed = any(price.per_second for price, _ in known)
-    if not bounded or timed or len(known) < len(calls) or b"image_url" in body:
+    open_ended = any(price.per_second or price.calls for price, _ in known)
+    if not bounded or open_ended or len(known) < len(calls) or b"image_url" in body:
         return replace(typical, bound=None)
     dearest = [
         (_dearest(service.prices.prices(service.models[name].card)), samples)
@@ -157,10 +160,3 @@ def _dearest(prices: tuple[Price, ...]) -> Rates:
         max(getattr(r, name) or 0 for r in rates for name in _OUTPUTS),
         request=max(r.request for r in rates),
     )
-
-
-def _warn(warning: Refusal) -> None:
-    """Log a soft budget that is exceeded, once a minute."""
-    if monotonic() - _warned.get(warning.name, -WARN_EVERY_S) >= WARN_EVERY_S:
-        _warned[warning.name] = monotonic()
-        logger.warning("%s; it is soft, the request is let through", warning.message)

@@ -14,6 +14,7 @@ from farthing.core.protocols import Model, ModelCard
 from farthing.cost.calls import PRICED as PRICED_CALLS
 from farthing.cost.prices import FREE, Price, PriceBook
 from farthing.cost.usage import standard_tier
+from farthing.gateway.alerts import Alerts
 from farthing.gateway.config import (
     NAME,
     TOKEN_PRICES,
@@ -42,15 +43,11 @@ def open_service(config: Config) -> Service:
     models = build_models(config)
     plans = build_plans(config, models)
     prices = build_prices(config)
-    token = None
-    if config.gateway.token_env:
-        token = os.environ.get(config.gateway.token_env, "").strip()
-        if not token:
-            raise config.error(
-                f"environment variable {config.gateway.token_env} is not set",
-                "gateway",
-                "token_env",
-            )
+    token, webhook = _secret(config, "token_env"), _secret(config, "budget_webhook_env")
+    if webhook is not None and not webhook.startswith(("http://", "https://")):
+        name = config.gateway.budget_webhook_env
+        message = f"environment variable {name} holds no address that begins with https://"
+        raise config.error(message, "gateway", "budget_webhook_env")
     try:
         reader(config.gateway.answer)
     except ConfigError as error:
@@ -71,7 +68,19 @@ def open_service(config: Config) -> Service:
         token=token,
         keys=keys,
         budgets=BudgetBook(where, ledger),
+        alerts=Alerts(webhook),
     )
+
+
+def _secret(config: Config, key: str) -> str | None:
+    """What the environment variable holds that a key of [gateway] names; None without the key."""
+    name = getattr(config.gateway, key)
+    if name is None:
+        return None
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise config.error(f"environment variable {name} is not set", "gateway", key)
+    return value
 
 
 def build_models(config: Config) -> dict[str, Model]:

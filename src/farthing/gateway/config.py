@@ -46,6 +46,8 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         keepalive_s: seconds between signs of life while a plan decides.
         shutdown_s: seconds that requests in flight are given on shutdown.
         store_prompts: whether prompts and answers go into the ledger.
+        budget_webhook_env: environment variable with the address that is told of soft budgets
+            that are exceeded.
     """
 
     host: Name = "127.0.0.1"
@@ -59,6 +61,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     keepalive_s: Seconds = 3
     shutdown_s: Seconds = 30
     store_prompts: bool = True
+    budget_webhook_env: Name | None = None
 
 
 class LedgerConfig(_Section, frozen=True, kw_only=True):

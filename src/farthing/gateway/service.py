@@ -15,6 +15,7 @@ from farthing.budgets.refused import refuse
 from farthing.core.money import Cost
 from farthing.core.protocols import Model, Policy
 from farthing.cost import PriceBook
+from farthing.gateway.alerts import Alerts
 from farthing.gateway.config import GatewayConfig
 from farthing.gateway.errors import AccessError
 from farthing.gateway.wire import ChatCall
@@ -60,6 +61,7 @@ class Service:
         budgets: what clients may spend; None if the gateway knows no budgets.
         caller: the key of the client at hand, None for one that may use everything.
         drains: the calls whose clients have left.
+        alerts: tells of soft budgets that are exceeded.
         started: seconds since 1970.
     """
 
@@ -73,6 +75,7 @@ class Service:
     budgets: BudgetBook | None = None
     caller: Key | None = None
     drains: Drains = field(default_factory=Drains)
+    alerts: Alerts = field(default_factory=Alerts)
     started: int = field(default_factory=lambda: int(time.time()))
     _readers: dict[str, Reader] = field(init=False, default_factory=dict)
 
