@@ -1,16 +1,21 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
-from ledger_rows import attempt, book, operation, outcome
+from ledger_rows import attempt, book, op_id, operation, outcome
 
-from farthing.ledger import Ledger
+from farthing.budgets.leases import add_spending, register
+from farthing.budgets.stored import Budgets, read_limits
+from farthing.core.money import Cost
+from farthing.ledger import ChargeRow, Ledger, ReservationRow
+from farthing.ledger.schema import timestamp
 
 
-def farthing(*arguments, cwd):
+def farthing(*arguments, cwd, command="budgets"):
     code = "from farthing.cli import main; main()"
-    command = [sys.executable, "-c", code, "budgets", *map(str, arguments)]
+    command = [sys.executable, "-c", code, command, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
@@ -86,3 +91,56 @@ def test_no_ledger(tmp_path, command):
     assert done.returncode == 1
     assert "there is no ledger" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rate_limits(tmp_path):
+    made = farthing("set", "--scope", "key:a", "--requests", "60", cwd=tmp_path)
+    assert made.stdout == "key-a-requests is set: 60 requests a minute, key:a.\n"
+    made = farthing("set", "--name", "often", "--tokens", "9000", cwd=tmp_path)
+    assert made.stdout == "often is set: 9000 tokens a minute, all.\n"
+    both = farthing("set", "--limit", "1", "--tokens", "1", cwd=tmp_path)
+    assert both.returncode == 2
+    assert "give one of --limit, --requests and --tokens" in both.stderr
+    assert "key-a-requests: 60 requests a minute, key:a" in farthing("list", cwd=tmp_path).stdout
+    told = json.loads(farthing("list", "--json", cwd=tmp_path).stdout)["rates"]
+    assert told[1] == {
+        "name": "often",
+        "scope": "all",
+        "requests_per_minute": None,
+        "tokens_per_minute": 9000,
+    }
+    assert farthing("remove", "often", cwd=tmp_path).stdout == "often is removed.\n"
+
+
+async def test_a_report_tells_how_budgets_hold(tmp_path):
+    farthing("set", "--limit", "4", "--name", "a", "--alpha", "0.25", cwd=tmp_path)
+    now, cent = datetime.now(UTC), Cost.from_usd("0.01")
+    async with Ledger.open(tmp_path / "farthing.db") as ledger:
+        with Budgets(tmp_path / "farthing.db") as store, store._writing() as connection:
+            ([stored], _) = read_limits(connection)
+            register(connection, "gw", now)
+            add_spending(connection, stored.counted_as, "~", timestamp(stored.since(now)), 0)
+        for n in range(6):
+            await book(ledger, operation(n), attempt(n, cost=cent.pico))
+            id, number, since = op_id(n), stored.counted_as, stored.since(now)
+            ledger.reserve(ReservationRow(id, "a", number, cent * 2, now, "gw"))
+            if n < 5:
+                basis = "lost" if n == 4 else "counted"
+                cost = cent * (3 if n == 0 else 1)
+                charge = ChargeRow(id, "a", number, cost, cent * 2, now, since, "gw", basis)
+                ledger.charge(charge)
+        await ledger.flush()
+    budget = listed(tmp_path)["a"]
+    assert (budget["spent_usd"], budget["assumed_usd"], budget["held_usd"]) == (
+        "0.07",
+        "0.01",
+        "0.02",
+    )
+    assert (budget["in_flight"], budget["settled"], budget["exceeded"]) == (1, 4, 1)
+    told = farthing(cwd=tmp_path, command="report").stdout
+    assert "Budget a (all, total)" in told
+    assert "0.07 of 4 USD spent (counted), 2%; 0.02 USD held for 1 requests in flight" in told
+    assert "1 of 4 requests cost more than was held for them: rate 0.250, 95% interval" in told
+    assert "alpha 0.25" in told
+    report = json.loads(farthing("--json", cwd=tmp_path, command="report").stdout)
+    assert report["budgets"][0]["exceeded_rate"] == 0.25

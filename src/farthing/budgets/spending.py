@@ -27,6 +27,7 @@ from farthing.ledger.schema import (
     timestamp,
 )
 from farthing.ledger.tags import tag
+from farthing.risk.binomial import interval
 
 _LONGEST = timedelta(days=1)  # that an operation can last; spares a look at all that ever began
 _TAUGHT = 2000  # operations that are looked at for what they cost
@@ -188,6 +189,16 @@ class BudgetStatus:
     settled: int
     exceeded: int
     resets_at: datetime | None
+
+    @property
+    def rate(self) -> float | None:
+        """The share of operations that cost more than was reserved; None if none settled."""
+        return self.exceeded / self.settled if self.settled else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of `rate`, for operations that are independent."""
+        return interval(self.exceeded, self.settled)
 
 
 def list_budgets(where: Where) -> tuple[list[BudgetStatus], list[StoredRate]]:

@@ -182,6 +182,8 @@ def status_json(status: BudgetStatus) -> dict[str, Any]:
         "in_flight": status.open,
         "settled": status.settled,
         "exceeded": status.exceeded,
+        "exceeded_rate": status.rate,
+        "exceeded_interval": list(status.interval),
         "resets_at": None if resets_at is None else resets_at.isoformat(),
         "began_at": stored.began_at.isoformat(),
         "alpha": budget.alpha,

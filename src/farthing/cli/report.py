@@ -16,6 +16,7 @@ from farthing.cli.prices import open_prices
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from farthing.budgets.spending import BudgetStatus
     from farthing.ledger.plan_report import Conformity, PlanReport
     from farthing.ledger.report import Report, Spend
 
@@ -55,19 +56,25 @@ def report(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Report spend, what plans saved against their strongest model, and violations."""
+    """Report spend, what plans saved against their strongest model, violations, and budgets."""
+    from farthing.budgets.spending import list_budgets
+    from farthing.cli.budgets import status_json
     from farthing.ledger.report import make_report
 
     book, card = open_prices(config)
     made = make_report(db, by=by, since=since, price=lambda model: book.price(card(model)))
+    budgets, _ = list_budgets(db)
     if as_json:
-        print_json(made.as_json())
+        print_json(made.as_json() | {"budgets": [status_json(status) for status in budgets]})
         return
     _print_whole(_spend_table(made))
     out.print(_how_it_is_known(made))
     for plan in made.plans:
         out.print()
         out.print(_plan_text(plan), soft_wrap=True)
+    for status in budgets:
+        out.print()
+        out.print(_budget_text(status), soft_wrap=True)
 
 
 def _print_whole(table: Table) -> None:
@@ -200,3 +207,25 @@ def _conformity_text(certificate: Conformity) -> str:
     if certificate.alpha is not None and low > certificate.alpha:
         text += "; the certificate does not hold here"
     return text
+
+
+def _budget_text(status: BudgetStatus) -> str:
+    budget = status.stored.budget
+    used = f", {status.spent.pico / budget.limit.pico:.0%}" if budget.limit else ""
+    lines = [
+        f"Budget {budget.name} ({budget.scope}, {budget.window}{', soft' if budget.soft else ''})",
+        f"  {status.spent} of {budget.limit} USD spent (counted){used}; {status.held} USD held for "
+        f"{status.open} requests in flight",
+    ]
+    if status.assumed:
+        lines.append(
+            f"  {status.assumed} USD of it for requests of unknown cost, or that were lost: what "
+            "was held for them"
+        )
+    if status.rate is not None:
+        low, high = status.interval
+        lines.append(
+            f"  {status.exceeded} of {status.settled} requests cost more than was held for them: "
+            f"rate {status.rate:.3f}, 95% interval {low:.3f} to {high:.3f}, alpha {budget.alpha:g}"
+        )
+    return "\n".join(lines)
