@@ -2,11 +2,16 @@
 
 import tempfile
 import warnings
-from itertools import count
 
 import pytest
 
-_numbers = count()
+_EMPTY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = 'spend' AND pid <> pg_backend_pid();
+ALTER DATABASE spend RESET ALL;
+DROP SCHEMA IF EXISTS public, spend CASCADE;
+CREATE SCHEMA public;
+"""
 
 
 def start_postgres(folder):
@@ -26,8 +31,8 @@ def postgres_server():
     # Not in a folder of pytest's: for root it runs as another user, who may not enter these.
     with tempfile.TemporaryDirectory(prefix="farthing-") as folder:
         server = start_postgres(folder)
-        # Nothing here survives a power cut, nor must it; stopping takes seconds less.
-        server.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();")
+        # Nothing here survives a power cut, nor must it.
+        server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf(); CREATE DATABASE spend;")
         yield server
         server.cleanup()
 
@@ -48,10 +53,13 @@ def stoppable():
 
 @pytest.fixture
 def postgres(postgres_server):
-    """The URL of a new, empty database."""
-    name = f"farthing_{next(_numbers)}"
-    postgres_server.psql(f"CREATE DATABASE {name};")
-    return postgres_server.get_uri(database=name)
+    """The URL of an empty database, which tests use one after the other."""
+    import psycopg
+
+    where = postgres_server.get_uri(database="spend")
+    with psycopg.connect(where) as connection:
+        connection.execute(_EMPTY)
+    return where
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

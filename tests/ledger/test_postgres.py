@@ -109,6 +109,7 @@ async def test_the_rights_that_are_needed(postgres):
         postgres,
         f"CREATE ROLE {writer} LOGIN",
         f"CREATE ROLE {reader} LOGIN",
+        f"GRANT USAGE ON SCHEMA public TO {writer}, {reader}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {writer}",
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {writer}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}",

@@ -181,7 +181,10 @@ def _is_new(connection: Connection, address: Address) -> bool:
         return False
     named = _postgres.first_schema(connection)
     if named is None:
-        raise LedgerError(f"{address} has no schema to make tables in: search_path names none")
+        raise LedgerError(
+            f"{address} has no schema to make tables in: search_path names none that the user may "
+            "use"
+        )
     found = inspect(connection).get_table_names(schema=named)
     if taken := sorted(schema.metadata.tables.keys() & set(found)):
         raise LedgerError(
