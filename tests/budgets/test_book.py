@@ -222,6 +222,8 @@ async def test_one_that_stood_still_goes_on_and_nothing_counts_twice(where, monk
         again = await still.begin()
         await still.end(again, CENT)
         await still.ledger.flush()
+        attempts = rows(where, "SELECT cost_pico FROM attempts ORDER BY id")
+        assert [row["cost_pico"] for row in attempts] == [CENT.pico * 2, CENT.pico]
     charged, summed = sums(where)
     assert charged == summed == flying.reserved.pico + CENT.pico
 

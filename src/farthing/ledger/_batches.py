@@ -39,7 +39,6 @@ _TABLES = (
     schema.samples,
     schema.outcomes,
     schema.charges,
-    schema.spending,
 )
 """What batches are written to, parents first."""
 NAMES = frozenset(table.name for table in _TABLES)
@@ -48,6 +47,7 @@ _BARE: dict[str, Dialect] = {
     "postgresql": psycopg.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]
 }
 """Dialects whose statements take tuples."""
+_SUMMED = tuple(column.name for column in schema.spending.primary_key)
 _TELLING = ("operations", "reservations", "attempts", "charges")
 """Tables to which no row can be added twice."""
 
@@ -58,8 +58,7 @@ class Batch:
 
     Attributes:
         id: by which a journal knows it.
-        tables: by the name of the table its columns and rows; what is added to `spending` is
-            added up.
+        tables: by the name of the table its columns and rows.
         rows: what it was made of; empty if that is not known.
         tried: whether it was written before, and perhaps with success.
     """
@@ -74,7 +73,6 @@ class Batch:
         """A batch of `rows`; without `texts`, prompts and answers are left out."""
         found: dict[str, list[Values]] = {table.name: [] for table in _TABLES}
         columns: dict[str, tuple[str, ...]] = {}
-        sums: Counter[tuple[int, str, str]] = Counter()
 
         def add(name: str, values: dict[str, Any]) -> None:
             if name not in columns:
@@ -95,11 +93,6 @@ class Batch:
                     add("reservations", schema.reservation_values(row))
                 case ChargeRow():
                     add("charges", schema.charge_values(row))
-                    since = schema.timestamp(row.since)
-                    sums[row.counted_as, row.gateway, since] += row.cost.pico
-        for (counted_as, gateway, since), pico in sums.items():
-            values = {"counted_as": counted_as, "gateway": gateway, "since": since, "pico": pico}
-            add("spending", values)
         tables = {name: (columns[name], values) for name, values in found.items() if values}
         return cls(uuid4().hex, tables, rows)
 
@@ -148,10 +141,33 @@ class Batch:
         if tried and self._is_there(connection):
             return
         for table in _TABLES:
-            if table.name in self.tables:
-                columns, rows = self.tables[table.name]
-                statement = _insertion(connection.dialect, table.name, columns)
-                connection.exec_driver_sql(statement, rows)
+            if table is schema.charges:
+                self._charge(connection)
+            elif table.name in self.tables:
+                _insert(connection, table.name, *self.tables[table.name])
+
+    def _charge(self, connection: Connection) -> None:
+        """Write charges and add them to the sums that stand for them.
+
+        One whose operation was charged by another process, which took ours for dead, is left out.
+        """
+        if "charges" not in self.tables:
+            return
+        columns, rows = self.tables["charges"]
+        try:
+            with connection.begin_nested():
+                _insert(connection, "charges", columns, rows)
+        except IntegrityError:
+            rows = [row for row in rows if not _is_charged(connection, columns, row)]
+            if not rows:
+                return
+            _insert(connection, "charges", columns, rows)
+        sums: Counter[Values] = Counter()
+        for row in rows:
+            told = dict(zip(columns, row, strict=True))
+            sums[tuple(told[name] for name in _SUMMED)] += told["pico"]
+        added = [(*key, pico) for key, pico in sums.items()]
+        _insert(connection, "spending", (*_SUMMED, "pico"), added)
 
     def write_once(self, connection: Connection) -> bool:
         """As `write`, unless the ledger has this batch; then it returns False."""
@@ -178,6 +194,18 @@ class Batch:
                     is not None
                 )
         return False
+
+
+def _insert(
+    connection: Connection, table: str, columns: tuple[str, ...], rows: list[Values]
+) -> None:
+    connection.exec_driver_sql(_insertion(connection.dialect, table, columns), rows)
+
+
+def _is_charged(connection: Connection, columns: Sequence[str], row: Values) -> bool:
+    told, charges = dict(zip(columns, row, strict=True)), schema.charges
+    keys = [column == told[column.name] for column in charges.primary_key]
+    return connection.execute(select(1).select_from(charges).where(*keys)).first() is not None
 
 
 def operation_of(row: Row) -> str:

@@ -214,6 +214,8 @@ charges = Table(
     Column("held_pico", BigInteger, nullable=False),
     Column("at", Text, nullable=False),
     Column("basis", Text, nullable=False),
+    Column("gateway", Text, nullable=False),
+    Column("since", Text, nullable=False),
     Index("charges_budget", "budget", "at"),
     sqlite_with_rowid=False,
 )
@@ -419,6 +421,8 @@ def charge_values(row: ChargeRow) -> dict[str, Any]:
         "held_pico": row.held.pico,
         "at": timestamp(row.at),
         "basis": row.basis,
+        "gateway": row.gateway,
+        "since": timestamp(row.since),
     }
 
 

@@ -38,6 +38,8 @@ def upgrade() -> None:
         sa.Column("held_pico", sa.BigInteger, nullable=False),
         sa.Column("at", Text, nullable=False),
         sa.Column("basis", Text, nullable=False),
+        sa.Column("gateway", Text, nullable=False),
+        sa.Column("since", Text, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("charges_budget", "charges", ["budget", "at"])
