@@ -13,9 +13,9 @@ from farthing.budgets.leases import add_spending, spent_since
 from farthing.budgets.stored import StoredBudget, StoredRate, read_limits
 from farthing.budgets.windows import Spent
 from farthing.core.money import Cost
-from farthing.ledger._queries import input_tokens
 from farthing.ledger.address import Where
 from farthing.ledger.engines import reading
+from farthing.ledger.queries import input_tokens
 from farthing.ledger.schema import (
     attempts,
     charges,

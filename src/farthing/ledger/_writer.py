@@ -25,7 +25,8 @@ logger = logging.getLogger("farthing.ledger")
 
 _MOST = 5_000  # rows in one transaction
 _LINGER_S = 0.05  # for rows that nobody waits for
-_COMPANY_S = 0.01  # for others to come along, where there were some the last time
+_COMPANY_S = 0.003  # for others to come along, for each that did the last time
+_MOST_COMPANY_S = 0.02
 _RETRY_S = 1.0
 _PATIENCE_S = 0.5  # before rows go to the journal
 _LOCKED_S = 1.0  # that a journal's owner waits for a lock in the ledger
@@ -144,7 +145,7 @@ class Writer:
                 self._sleep(_LINGER_S)
             self._lingers = False
         elif self._company > 1:
-            time.sleep(_COMPANY_S)
+            time.sleep(min(self._company * _COMPANY_S, _MOST_COMPANY_S))
         self._awaited = False
         jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), _MOST))]
         self._awaited = self._awaited or bool(self._jobs)

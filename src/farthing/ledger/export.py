@@ -17,9 +17,9 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
-from farthing.ledger._queries import input_tokens, is_answer, sample_count, started_within
 from farthing.ledger.address import Where
 from farthing.ledger.engines import reading
+from farthing.ledger.queries import input_tokens, is_answer, sample_count, started_within
 from farthing.ledger.schema import attempts, operations, samples
 
 SCHEMA = pa.schema(

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from farthing.core.money import Cost
 from farthing.core.usage import Usage
 from farthing.cost.prices import Price
-from farthing.ledger._queries import (
+from farthing.ledger.queries import (
     alone_pico,
     input_tokens,
     is_answer,

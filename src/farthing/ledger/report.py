@@ -12,10 +12,10 @@ from sqlalchemy import ColumnElement, Connection, Select, case, distinct, func, 
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
 from farthing.cost.prices import Price
-from farthing.ledger._queries import input_tokens, output_tokens, started_within
 from farthing.ledger.address import Where
 from farthing.ledger.engines import reading
 from farthing.ledger.plan_report import PlanReport, plan_reports
+from farthing.ledger.queries import input_tokens, output_tokens, started_within
 from farthing.ledger.retention import Gone, gone
 from farthing.ledger.rows import Ending
 from farthing.ledger.schema import (
