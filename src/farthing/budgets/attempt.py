@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import Any
 
 from farthing.core.money import Cost
 from farthing.core.protocols import Kind, ModelCard
@@ -43,7 +44,20 @@ class Attempt:
     def row(self, operation_id: str, card: ModelCard, price: Price | None) -> AttemptRow:
         """The ledger's row; `price` is what the cost was reckoned by, if it was."""
         response = self.response
-        row = AttemptRow(
+        if response is None:
+            answered: dict[str, Any] = {"latency_s": perf_counter() - self.started}
+        else:
+            answered = {
+                "usage": response.usage,
+                "usage_basis": response.usage_basis,
+                "latency_s": response.latency_s,
+                "ttft_s": response.ttft_s,
+                "samples": response.samples,
+                "shares": () if self.kind == "cache" else share(response, price),
+                "upstream_id": response.upstream_id,
+                "service_tier": response.service_tier,
+            }
+        return AttemptRow(
             id=f"{operation_id}.{self.number}",
             operation_id=operation_id,
             number=self.number,
@@ -55,22 +69,9 @@ class Attempt:
             cost=self.cost,
             price_source=self._price_source(card, price),
             price_date=price.date if price else None,
-            latency_s=perf_counter() - self.started,
             temperature=self.request.temperature,
             kind=self.kind,
-        )
-        if response is None:
-            return row
-        return replace(
-            row,
-            usage=response.usage,
-            usage_basis=response.usage_basis,
-            latency_s=response.latency_s,
-            ttft_s=response.ttft_s,
-            samples=response.samples,
-            shares=() if self.kind == "cache" else share(response, price),
-            upstream_id=response.upstream_id,
-            service_tier=response.service_tier,
+            **answered,
         )
 
     def _price_source(self, card: ModelCard, price: Price | None) -> str | None:
