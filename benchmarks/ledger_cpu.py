@@ -107,7 +107,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Spent:
-    """Per operation, in milliseconds; `late` is the median time from answer to confirmation."""
+    """CPU milliseconds of an operation, in all and on the loop, and operations a second."""
 
     total: float
     loop: float

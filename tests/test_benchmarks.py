@@ -54,3 +54,11 @@ def test_mot_date(tmp_path):
 
 def test_skipped_without_recordings(tmp_path):
     assert "skipped: no" in run("guarantees.py", tmp_path / "none").stderr
+
+
+def test_ledger_cpu(tmp_path):
+    few = ("--count", 40, "--clients", 4, "--runs", 1, "--latency", 0.001, "--folder", tmp_path)
+    done = run("ledger_cpu.py", *few)
+    for ledger in ("off", "SQLite", "SQLite and budget", "SQLite and budget, relaxed"):
+        assert f"| 500/s | {ledger} |" in done.stdout
+        assert f"| 4 in a row | {ledger} |" in done.stdout
