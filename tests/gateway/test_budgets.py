@@ -375,3 +375,11 @@ async def test_a_models_budget_covers_the_calls_of_plans_to_it(gateway, store, p
         refused = ledger.execute("SELECT error FROM outcomes WHERE status = 'refused'").fetchall()
     assert len(refused) == 1
     assert refused[0][0].startswith("budget none")
+
+
+async def test_a_gateway_takes_part_in_budgets_before_its_first_request(gateway, store, path):
+    store.set(Budget("all", ONE * 100))
+    await gateway.service.start()
+    with closing(sqlite3.connect(path)) as ledger:
+        known = ledger.execute("SELECT id FROM gateways WHERE ended_at IS NULL").fetchall()
+    assert known == [(gateway.service.budgets.gateway,)]

@@ -66,6 +66,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         shutdown_timeout=config.gateway.shutdown_s,
     )
     try:
+        await service.start()
         await app.setup()
         announce(_ready(await _listen(app, config), service))
         await stopped.wait()

@@ -6,12 +6,14 @@ import copy
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from farthing.budgets import Drains, Operation
 from farthing.budgets.book import BudgetBook
 from farthing.budgets.refused import refuse
+from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
 from farthing.core.protocols import Model, Policy
 from farthing.cost import PriceBook
@@ -78,6 +80,12 @@ class Service:
     alerts: Alerts = field(default_factory=Alerts)
     started: int = field(default_factory=lambda: int(time.time()))
     _readers: dict[str, Reader] = field(init=False, default_factory=dict)
+
+    async def start(self) -> None:
+        """Take part in the budgets: charge what a gateway that was killed had in flight."""
+        if self.budgets is not None:
+            with suppress(LedgerError):  # the first request tells
+                await self.budgets.has_limits()
 
     async def admit(self, authorization: str | None) -> Service:
         """What the client that sent the header `Authorization` sees of this service.
