@@ -17,41 +17,23 @@ import argparse
 import asyncio
 import itertools
 import json
-import math
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import numpy as np
 from _common import environment, markdown
+from _live import ASK, MEAN_S, MODEL, RATES, Upstream, http, listening, set_budget, start
 from aiohttp import web
 from rich.console import Console
 from rich.progress import track
 
-from farthing.core.money import PICO_PER_USD, Rates
-
-FARTHING = str(Path(sys.executable).with_name("farthing"))
-MEAN_TOKENS = 400
-MAX_TOKENS = 4096
-PROMPT_TOKENS = 12
-MEAN_S = 8.3
-RATES = Rates.per_million("1", "10")
-CONFIG = """\
-[gateway]
-port = 0
-[models.m]
-kind = "http"
-base_url = "{url}"
-price = {{ input = "1", output = "10" }}
-"""
+from farthing.core.money import PICO_PER_USD
 
 
 @dataclass(frozen=True)
@@ -84,48 +66,6 @@ class Outcome:
     in_flight: int
 
 
-class Upstream:
-    """Answers chat completions, and knows what it billed."""
-
-    def __init__(self, load: Load, seed: int) -> None:
-        self._load = load
-        self._rng = np.random.default_rng(seed)
-        self._mu = math.log(MEAN_TOKENS) - load.sigma**2 / 2
-        self.billed = self.flying = self.most_flying = 0
-
-    async def chat(self, request: web.Request) -> web.Response:
-        """Answer after the time that the answer's length takes."""
-        asked = await request.json()
-        drawn = round(math.exp(self._rng.normal(self._mu, self._load.sigma)))
-        tokens = min(max(1, drawn), asked["max_tokens"])
-        cost = PROMPT_TOKENS * RATES.input + tokens * RATES.output
-        self.flying += cost
-        self.most_flying = max(self.most_flying, self.flying)
-        await asyncio.sleep((0.3 + 0.02 * tokens) / self._load.speed)
-        self.flying -= cost
-        self.billed += cost
-        return web.json_response(
-            {
-                "id": "chatcmpl-1",
-                "object": "chat.completion",
-                "created": 1,
-                "model": asked["model"],
-                "choices": [
-                    {
-                        "index": 0,
-                        "message": {"role": "assistant", "content": "42"},
-                        "finish_reason": "length" if tokens == asked["max_tokens"] else "stop",
-                    }
-                ],
-                "usage": {
-                    "prompt_tokens": PROMPT_TOKENS,
-                    "completion_tokens": tokens,
-                    "total_tokens": PROMPT_TOKENS + tokens,
-                },
-            }
-        )
-
-
 class CheckThenCharge:
     """A proxy that lets a request through while less than the budget was charged."""
 
@@ -148,58 +88,27 @@ class CheckThenCharge:
 
 
 @asynccontextmanager
-async def listening(handler: Any) -> AsyncIterator[str]:
-    """The base URL at which a handler's chat completions are served."""
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", handler.chat)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
 async def gateway(folder: Path, url: str, limit: int, mode: str) -> AsyncIterator[str]:
     """The base URL of a gateway on an empty ledger with one budget; stopped in the end."""
-    (folder / "farthing.toml").write_text(CONFIG.format(url=url), encoding="utf-8")
-    amount = f"{limit / PICO_PER_USD:.12f}"
-    command = [FARTHING, "budgets", "set", "--name", "b", "--limit", amount, "--mode", mode]
-    await asyncio.to_thread(subprocess.run, command, cwd=folder, check=True, capture_output=True)
-    with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            FARTHING, "serve", cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=log
-        )
-        try:
-            assert process.stdout is not None
-            said = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
-            if not said.startswith("farthing serves "):
-                raise RuntimeError(f"the gateway did not start: {(folder / 'log').read_text()}")
-            yield said.split()[2].removesuffix(";")
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
+    await set_budget(str(folder / "farthing.db"), limit, "--name", "b", "--mode", mode)
+    served = await start(folder, MODEL.format(url=url))
+    try:
+        yield served.url
+    finally:
+        await served.stop()
 
 
 async def drive(url: str, upstream: Upstream, load: Load, http: aiohttp.ClientSession) -> float:
     """Run the clients; the share of the budget that was billed at the first refusal."""
     first: float | None = None
     open_now = 0
-    ask = {
-        "model": "m",
-        "messages": [{"role": "user", "content": "2 + 3?"}],
-        "max_tokens": MAX_TOKENS,
-    }
 
     async def client() -> None:
         nonlocal first, open_now
         idle = 0
         while idle < 3:
             open_now += 1
-            async with http.post(f"{url}/chat/completions", json=ask) as answer:
+            async with http.post(f"{url}/chat/completions", json=ASK) as answer:
                 body = await answer.read()
             open_now -= 1
             if answer.status == 200:
@@ -225,23 +134,21 @@ def booked(ledger: Path) -> tuple[int, int]:
 
 async def run(rule: str, load: Load, seed: int) -> Outcome:
     """One run, from an empty ledger to the last answer."""
-    upstream = Upstream(load, seed)
+    upstream = Upstream(seed, speed=load.speed, sigma=load.sigma)
     found: tuple[int | None, int] = None, 0
-    connector = aiohttp.TCPConnector(limit=0)
-    timeout = aiohttp.ClientTimeout(total=None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+            http() as session,
             listening(upstream) as url,
         ):
             if rule == "check-then-charge":
-                async with listening(CheckThenCharge(load.limit, url, http)) as proxy:
-                    first = await drive(proxy, upstream, load, http)
+                async with listening(CheckThenCharge(load.limit, url, session)) as proxy:
+                    first = await drive(proxy, upstream, load, session)
             else:
                 mode = "worst-case" if rule == "worst case" else "quantile"
                 async with gateway(folder, url, load.limit, mode) as served:
-                    first = await drive(served, upstream, load, http)
+                    first = await drive(served, upstream, load, session)
                 found = booked(folder / "farthing.db")
     final = upstream.billed / load.limit
     return Outcome(final, first, upstream.billed, *found, upstream.most_flying)
