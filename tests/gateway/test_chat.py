@@ -75,6 +75,7 @@ async def test_the_openai_client_with_a_single_model(gateway: Any) -> None:
     assert "".join(c.choices[0].delta.content or "" for c in chunks[:-1]) == "The answer is 42."
     assert chunks[-1].usage.total_tokens == 16
     assert [attempt.status for attempt in gateway.ledger.attempts] == ["ok", "ok"]
+    assert [attempt.upstream_id for attempt in gateway.ledger.attempts] == ["chatcmpl-fake"] * 2
     assert len(gateway.ledger.outcomes) == 2
 
 

@@ -100,6 +100,7 @@ async def test_upstream_cuts_a_stream(gateway: Any) -> None:
     assert b"[DONE]" not in body
     (attempt,) = gateway.ledger.attempts
     assert (attempt.status, attempt.cost) == ("failed", None)
+    assert attempt.upstream_id == "chatcmpl-fake"
     assert gateway.ledger.outcomes[0].status == "failed"
     stream = await gateway.client().chat.completions.create(model="gpt", messages=ASK, stream=True)
     with pytest.raises(openai.APIError, match=r"ended its stream|closed the connection"):

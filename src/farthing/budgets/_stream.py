@@ -26,6 +26,7 @@ class StreamReader:
         self._usage: Usage | None = None
         self._basis: Basis = "unknown"
         self._tier: str | None = None
+        self._upstream_id: str | None = None
         self._calls: Mapping[str, int] = {}
         self._ttft: float | None = None
 
@@ -77,6 +78,7 @@ class StreamReader:
             usage=self._usage,
             usage_basis=self._basis,
             ttft_s=self._ttft,
+            upstream_id=self._upstream_id,
             service_tier=self._tier,
             billed_calls=self._calls,
         )
@@ -94,6 +96,8 @@ class StreamReader:
             self._calls = chunk.billed_calls
         if chunk.service_tier is not None:
             self._tier = chunk.service_tier
+        if chunk.upstream_id is not None:
+            self._upstream_id = chunk.upstream_id
 
     def _sample(self, index: int) -> Sample:
         end = self._ends.get(index, Chunk())

@@ -95,6 +95,7 @@ class Chunk:
         mean_logprob, min_logprob: set with finish_reason, where known.
         tokens: as `Sample.tokens`, of the tokens in this chunk.
         service_tier, billed_calls: as those of `Response`, with the usage.
+        upstream_id: as that of `Response`; set as soon as it is known.
     """
 
     text: str = ""
@@ -109,3 +110,4 @@ class Chunk:
     tokens: tuple[TokenLogprob, ...] | None = None
     service_tier: str | None = None
     billed_calls: Mapping[str, int] = field(default_factory=dict)
+    upstream_id: str | None = None

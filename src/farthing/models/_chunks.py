@@ -27,6 +27,7 @@ class _Choice(msgspec.Struct):
 
 
 class _ChunkEvent(msgspec.Struct):
+    id: Any = None
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
@@ -57,6 +58,7 @@ class ChunkReader:
         usage: reads what the upstream tells about usage and service tier.
         done: whether `[DONE]` came.
         tail: its bytes.
+        upstream_id: the upstream's identifier of the call, once it has given one.
     """
 
     def __init__(self, *, show_usage: bool) -> None:
@@ -64,6 +66,7 @@ class ChunkReader:
         self.usage = UsageReader()
         self.done = False
         self.tail = b""
+        self.upstream_id: str | None = None
         self._show_usage = show_usage
         self._logprobs: dict[int, Logprobs] = {}
         self._open: dict[int, bool] = {}
@@ -119,6 +122,8 @@ class ChunkReader:
             raise ValueError(f"an event is no chunk: {error}") from error
         if event.error:
             raise StreamedError(event.error)
+        if self.upstream_id is None and event.id and isinstance(event.id, str):
+            self.upstream_id = event.id
         if event.usage is not None or event.timings is not None or event.service_tier is not None:
             self.usage.add(
                 {
@@ -143,7 +148,7 @@ class ChunkReader:
     def _chunk(self, texts: list[str], raws: list[bytes], index: int, finish: str | None) -> Chunk:
         text, raw = "".join(texts), b"".join(raws)
         if not finish:
-            return Chunk(text, index, raw=raw)
+            return Chunk(text, index, raw=raw, upstream_id=self.upstream_id)
         logprobs = self._logprobs.get(index, Logprobs())
         return Chunk(
             text,
@@ -153,4 +158,5 @@ class ChunkReader:
             mean_logprob=logprobs.mean,
             min_logprob=logprobs.min,
             output_tokens=logprobs.tokens or None,
+            upstream_id=self.upstream_id,
         )
