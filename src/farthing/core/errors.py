@@ -41,6 +41,18 @@ class PlanError(FarthingError):
     """A plan file that cannot be read, or does not fit what it is applied to."""
 
 
+class ParamError(PlanError):
+    """A parameter of a policy that is wrong.
+
+    Attributes:
+        place: where it stands in the parameters, such as ("stages", "[1]", "accept").
+    """
+
+    def __init__(self, message: str, *, place: tuple[str, ...] = ()) -> None:
+        self.place = place
+        super().__init__(message)
+
+
 class CalibrationError(PlanError):
     """Too few calibration questions for the certificate asked for.
 
@@ -95,6 +107,7 @@ class UpstreamError(FarthingError):
         status: HTTP status of the upstream, None when there was none.
         kind: "unreachable", "timeout", "status", "malformed" or "cut".
         body: the upstream's own error object, where it sent one.
+        retry_after_s: seconds after which it wants to be asked again; None if it did not say.
     """
 
     def __init__(
@@ -105,9 +118,18 @@ class UpstreamError(FarthingError):
         kind: str,
         status: int | None = None,
         body: object | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         self.model, self.kind, self.status, self.body = model, kind, status, body
+        self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class RestingError(UpstreamError):
+    """A model that was not called, because all its upstreams failed lately and are left alone."""
+
+    def __init__(self, message: str, *, model: str, retry_after_s: float) -> None:
+        super().__init__(message, model=model, kind="unreachable", retry_after_s=retry_after_s)
 
 
 class BudgetError(FarthingError):

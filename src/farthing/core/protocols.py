@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -36,6 +36,10 @@ class ModelCard:
         on_disconnect: what becomes of a call whose caller leaves: "drain" reads it to its end in
             the background, "cancel" breaks it off, for upstreams that then bill less.
         drain_timeout_s: seconds that such a call is read on at most, before it is broken off.
+        retries: how many times a call that failed is made again, see `budgets.retrying`.
+        retry_after_max_s: seconds that an upstream may ask to be left alone for before a retry;
+            a call that it asks to make later than that fails.
+        total_timeout_s: seconds for a call with all its retries; None for no limit.
     """
 
     name: str
@@ -47,6 +51,9 @@ class ModelCard:
     n: bool = False
     on_disconnect: Literal["drain", "cancel"] = "drain"
     drain_timeout_s: float = 300.0
+    retries: int = 0
+    retry_after_max_s: float = 20.0
+    total_timeout_s: float | None = None
 
 
 @runtime_checkable
@@ -62,6 +69,32 @@ class Model(Protocol):
     def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """Answer piece by piece; the last chunk carries usage where it is known."""
         ...
+
+
+@runtime_checkable
+class Routed(Model, Protocol):
+    """A model that can be reached at several places, each a model itself with a `label`."""
+
+    def route(self, request: Request, tried: Collection[str] = ()) -> Upstream:
+        """Where to call it now, if possible not where it was `tried`; RestingError if nowhere.
+
+        The call has to be made before the event loop goes on, since it counts from then.
+        """
+        ...
+
+    def has_other(self, tried: Collection[str]) -> bool:
+        """Whether it can be called at a place that has not been `tried`."""
+        ...
+
+
+class Upstream(Model, Protocol):
+    """One of the places where a model can be reached.
+
+    Attributes:
+        label: its name among them.
+    """
+
+    label: str
 
 
 class Operation(Protocol):

@@ -23,6 +23,7 @@ from farthing.core.usage import Usage
 from farthing.cost import read_calls, read_service_tier, read_usage
 from farthing.models._chat import decode, plain_body, read_samples, stream_body
 from farthing.models._chunks import ChunkReader, StreamedError
+from farthing.models._retry_after import read_retry_after
 from farthing.models._sse import Event, EventParser
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class HttpModel:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failed(error) from error
         if upstream.status != 200:
-            raise self._refused(upstream.status, body)
+            raise self._refused(upstream.status, body, upstream.headers)
         latency_s = time.perf_counter() - start
         try:
             answer = decode(body)
@@ -177,7 +178,8 @@ class HttpModel:
         try:
             async with self._post(body, self._stream_timeout) as upstream:
                 if upstream.status != 200:
-                    raise self._refused(upstream.status, await upstream.read())
+                    body = await upstream.read()
+                    raise self._refused(upstream.status, body, upstream.headers)
                 if upstream.content_type != "text/event-stream":
                     raise self._malformed(ValueError("it is not an event stream"))
                 async for data in upstream.content.iter_any():
@@ -260,7 +262,7 @@ class HttpModel:
         """The UpstreamError for an exception of the connection."""
         name = self.card.name
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            kind, text = "timeout", f"{self._shown_url} did not accept a connection in time"
+            kind, text = "unreachable", f"{self._shown_url} did not accept a connection in time"
         elif isinstance(error, TimeoutError):
             kind = "timeout"
             text = f"no answer within {self._timeout_s:g} s; raise timeout_s or try again"
@@ -274,7 +276,9 @@ class HttpModel:
             kind, text = "cut", "the upstream closed the connection within its answer; try again"
         return UpstreamError(f"model {name!r}: {text}", model=name, kind=kind)
 
-    def _refused(self, status: int, body: bytes) -> UpstreamError:
+    def _refused(
+        self, status: int, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> UpstreamError:
         """The UpstreamError for a status other than 200."""
         name, shown = self.card.name, None
         text = f"model {name!r}: the upstream answered with status {status}"
@@ -290,7 +294,14 @@ class HttpModel:
                 shown = self._shown(decode(body[:SHOWN_ERROR_BYTES]))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 shown = None
-        return UpstreamError(text, model=name, kind="status", status=status, body=shown)
+        return UpstreamError(
+            text,
+            model=name,
+            kind="status",
+            status=status,
+            body=shown,
+            retry_after_s=read_retry_after(headers or {}),
+        )
 
     def _malformed(self, error: Exception) -> UpstreamError:
         name = self.card.name
