@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 from ledger_sql import execute, rows
+from sqlalchemy.exc import OperationalError
 
-from farthing.budgets import book, recovery
+from farthing.budgets import book, leases, recovery
 from farthing.budgets.book import BudgetBook
 from farthing.budgets.limits import Budget, RateLimit
 from farthing.budgets.reservations import Ask, Refusal, Reservation
 from farthing.budgets.spending import list_budgets
 from farthing.budgets.stored import Budgets
 from farthing.budgets.windows import Window
+from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
 from farthing.core.usage import Usage
 from farthing.ledger import AttemptRow, Ledger, OperationRow, OutcomeRow, new_id
@@ -30,8 +32,8 @@ def ask(cost=CENT, scopes=("all",), tokens=0):
 class Gateway:
     """What a gateway does with a request, without one."""
 
-    def __init__(self, where):
-        self.ledger = Ledger.open(where)
+    def __init__(self, where, **options):
+        self.ledger = Ledger.open(where, **options)
         self.book = BudgetBook(where, self.ledger, fresh_s=0.05)
 
     async def begin(self, asked=None):
@@ -246,3 +248,54 @@ async def test_a_restart_learns_what_requests_cost(where):
     async with gateways(where, 1) as [two]:
         reservation = await two.begin(asked)
         assert reservation.reserved.pico < USD.pico // 10
+
+
+async def test_while_the_server_is_away_leases_hold_and_nothing_is_lost(stoppable, tmp_path):
+    server = stoppable()
+    where = server.get_uri()
+    with Budgets(where) as store:
+        store.set(Budget("all", USD, mode="worst-case"))
+    one = Gateway(where, on_failure="spool", spool=tmp_path / "spool")
+    await one.end(await one.begin(), CENT)
+    await one.book._renew(one.book._used())
+    lease = one.book.admission.shared[0].share.lease
+    assert lease > CENT.pico * 10
+    server.cleanup()
+    await asyncio.sleep(0.1)  # what was read is old
+    done = 1
+    with pytest.raises(LedgerError, match="cannot write the budgets"):
+        while reservation := await one.begin():
+            await one.end(reservation, CENT)
+            done += 1
+    assert lease // CENT.pico // 2 < done <= lease // CENT.pico + 1
+    server = stoppable()
+    for _ in range(600):
+        if one.ledger.state == "ok":
+            break
+        await asyncio.sleep(0.05)
+    await one.end(await one.begin(), CENT)
+    await one.close()
+    assert status(where).spent == CENT * (done + 1)
+    assert len(set(sums(where))) == 1
+
+
+async def test_a_server_that_was_away_makes_nobody_dead(where, monkeypatch):
+    monkeypatch.setattr(recovery, "DEAD_AFTER_S", 0.3)
+    with Budgets(where) as store:
+        store.set(Budget("all", USD))
+    async with gateways(where, 2) as [one, two]:
+        for gateway in (one, two):
+            await gateway.begin()
+            gateway.book._keeper.cancel()
+            await gateway.book._renew(gateway.book._used())
+        with monkeypatch.context() as away:
+            away.setattr(leases, "renew", _away)
+            with pytest.raises(LedgerError):
+                await one.book._renew(one.book._used())
+            await asyncio.sleep(0.4)
+        await one.book._renew(one.book._used())
+        assert len(rows(where, "SELECT id FROM gateways WHERE ended_at IS NULL")) == 2
+
+
+def _away(*_, **__):
+    raise OperationalError("renew", {}, Exception("the server is away"))

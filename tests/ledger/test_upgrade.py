@@ -16,8 +16,8 @@ from sqlalchemy import create_engine, select
 from farthing.core.errors import LedgerError
 from farthing.core.usage import Usage
 from farthing.ledger import Ledger, schema
-from farthing.ledger._queries import input_tokens, output_tokens
 from farthing.ledger.engines import open_to_read
+from farthing.ledger.queries import input_tokens, output_tokens
 from farthing.ledger.report import make_report
 from farthing.ledger.upgrade import schema_state, upgrade
 

@@ -43,17 +43,15 @@ class SharedLimits:
         self._reader, self._writer = engine_for(address, "read"), engine_for(address, "write")
         self._registered = False
         self._signs: dict[str, tuple[str, float]] = {}  # of the others, and since when
-        self._seen: int | None = -1
 
-    def changes(self) -> tuple[list[StoredBudget], list[StoredRate]] | None:
-        """The limits in force; None if nothing has changed since the last call."""
+    def changes(self, seen: int | None) -> tuple[int, list[StoredBudget], list[StoredRate]] | None:
+        """The limits in force, and the number of the last change of them.
+
+        None if that is `seen`.
+        """
         with self._transaction(self._reader) as connection:
-            last = connection.execute(select(func.max(budgets.c.number))).scalar()
-            if last == self._seen:
-                return None
-            found = read_limits(connection)
-        self._seen = last
-        return found
+            last = connection.execute(select(func.max(budgets.c.number))).scalar() or 0
+            return None if last == seen else (last, *read_limits(connection))
 
     def lessons(self) -> list[Lesson]:
         """What operations cost that ended not long ago."""
@@ -128,6 +126,7 @@ class SharedLimits:
             with engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            self._signs.clear()  # the others could make none either, perhaps
             what = "read" if engine is self._reader else "write"
             raise LedgerError(
                 f"cannot {what} the budgets in {self.address}: {cause(error)}"

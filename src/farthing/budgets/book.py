@@ -14,6 +14,7 @@ from farthing.budgets._account import Account, RateAccount, Share
 from farthing.budgets._shared import SharedLimits
 from farthing.budgets.kept import KeptAdmission
 from farthing.budgets.reservations import Ask, Refusal, Reservation, Settlement
+from farthing.budgets.stored import StoredBudget
 from farthing.budgets.windows import Clock
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
@@ -47,7 +48,9 @@ class BudgetBook:
         self._shared = SharedLimits(Address.of(where))
         self.admission = KeptAdmission(ledger, self._shared.gateway, clock=clock)
         self._ledger, self._fresh_s = ledger, fresh_s
-        self._read_at = -math.inf
+        self._read_at, self._is_away = -math.inf, False
+        self._seen: int | None = None
+        self._new: list[StoredBudget] = []  # whose earlier spending is not summed up yet
         self._lock = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -57,13 +60,33 @@ class BudgetBook:
         return self.admission.gateway
 
     async def has_limits(self) -> bool:
-        """Whether there are any, as of no more than `fresh_s` ago; LedgerError if that cannot be
-        read."""
-        if self._is_old() and (self._read_at == -math.inf or not self._lock.locked()):
+        """Whether there are any, as of no more than `fresh_s` ago.
+
+        While the ledger is away, what was read last is believed: leases hold all the same.
+        Raises LedgerError if it was never read.
+        """
+        if self._is_old() and (self._never_read or not self._lock.locked()):
             async with self._lock:
                 if self._is_old():
-                    await self._refresh()
+                    await self._try_to_refresh()
         return self.admission.has_limits
+
+    @property
+    def _never_read(self) -> bool:
+        return self._read_at == -math.inf
+
+    async def _try_to_refresh(self) -> None:
+        began = monotonic()
+        try:
+            await self._refresh()
+            self._is_away = False
+        except LedgerError as error:
+            if self._never_read:
+                raise
+            if not self._is_away:
+                logger.warning("%s; what was read last is believed", error)
+            self._is_away = True
+        self._read_at = began
 
     async def admit(self, ask: Ask, *, id: str) -> Reservation | Refusal:
         """As `Admission.admit`; call `has_limits` before.
@@ -113,20 +136,22 @@ class BudgetBook:
         return monotonic() - self._read_at >= self._fresh_s
 
     async def _refresh(self) -> None:
-        began = monotonic()
-        found = await asyncio.to_thread(self._shared.changes)
-        if found is not None:
-            if self._keeper is None:
-                await asyncio.to_thread(self._shared.register)
-                for lesson in await asyncio.to_thread(self._shared.lessons):
-                    self.admission.learn(*lesson)
-                self._keeper = asyncio.ensure_future(self._keep())
-            new = self.admission.exchange(*found)
-            if new:
-                await self._ledger.flush()
-                await asyncio.to_thread(self._shared.take_over, new, self.admission.now())
-            await self._renew(self.admission.shared)
-        self._read_at = began
+        found = await asyncio.to_thread(self._shared.changes, self._seen)
+        if found is None:
+            return
+        seen, budgets, rates = found
+        if self._keeper is None:
+            await asyncio.to_thread(self._shared.register)
+            for lesson in await asyncio.to_thread(self._shared.lessons):
+                self.admission.learn(*lesson)
+            self._keeper = asyncio.ensure_future(self._keep())
+        self._new += self.admission.exchange(budgets, rates)
+        if self._new:
+            await self._ledger.flush()
+            await asyncio.to_thread(self._shared.take_over, self._new, self.admission.now())
+            self._new = []
+        await self._renew(self.admission.shared)
+        self._seen = seen
 
     async def _keep(self) -> None:
         """Refresh and renew again and again; a failure is logged once, until it is over."""

@@ -58,7 +58,9 @@ def open_service(config: Config) -> Service:
         ledger = Ledger.open(where, **options)
     except LedgerError as error:
         raise config.error(str(error), "ledger", key) from error
-    keys = KeyRing(where) if config.gateway.keys else None
+    keys = None
+    if config.gateway.keys:
+        keys = KeyRing(where, believe_last=config.ledger.on_ledger_failure == "spool")
     return Service(
         config.gateway,
         models,

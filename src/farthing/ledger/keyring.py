@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import math
 from datetime import UTC, datetime
 from time import monotonic
@@ -24,6 +25,7 @@ UNKNOWN_S = 0.2
 """Seconds within which a new key is; many unknown secrets cause no more reads than this."""
 
 _NOBODY = hash_secret("")
+logger = logging.getLogger("farthing.ledger")
 
 
 class KeyRefusedError(KeysError):
@@ -39,9 +41,19 @@ class KeyRing:
     """
 
     def __init__(
-        self, where: Where, *, fresh_s: float = FRESH_S, unknown_s: float = UNKNOWN_S
+        self,
+        where: Where,
+        *,
+        fresh_s: float = FRESH_S,
+        unknown_s: float = UNKNOWN_S,
+        believe_last: bool = False,
     ) -> None:
-        """Open nothing yet; the first `find` does."""
+        """Open nothing yet; the first `find` does.
+
+        Args:
+            believe_last: go by what was read last while the ledger is away. A secret that is
+                revoked meanwhile is accepted until it is back.
+        """
         self.address = Address.of(where)
         self._engine = engine_for(self.address, "read")
         self._fresh_s, self._unknown_s = fresh_s, min(unknown_s, fresh_s)
@@ -49,6 +61,7 @@ class KeyRing:
         self._seen: tuple[int | None, int | None] | None = None
         self._read_at = -math.inf
         self._reading = asyncio.Lock()
+        self._believe_last = believe_last
 
     async def find(self, sent: str) -> Key:
         """The key that `sent` is a secret of.
@@ -64,7 +77,7 @@ class KeyRing:
         if self._is_older_than(self._age(id)):
             async with self._reading:
                 if self._is_older_than(self._age(id)):
-                    await asyncio.to_thread(self._read)
+                    await self._read_again()
         secret = self._secrets.get(id)
         kept = _NOBODY if secret is None else secret.sha256
         if not hmac.compare_digest(hash_secret(sent), kept) or secret is None:
@@ -86,6 +99,16 @@ class KeyRing:
 
     def _is_older_than(self, seconds: float) -> bool:
         return monotonic() - self._read_at >= seconds
+
+    async def _read_again(self) -> None:
+        began = monotonic()
+        try:
+            await asyncio.to_thread(self._read)
+        except LedgerError as error:
+            if self._seen is None or not self._believe_last:
+                raise
+            logger.warning("%s; those that were read last are believed", error)
+            self._read_at = began
 
     def _read(self) -> None:
         began = monotonic()
