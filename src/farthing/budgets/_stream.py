@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from time import perf_counter
+from typing import Any
 
 from farthing.core.response import Basis, Chunk, Response, Sample
 from farthing.core.usage import Usage
@@ -23,6 +24,7 @@ class StreamReader:
         self._left = self._ended = False
         self._texts: dict[int, list[str]] = {}
         self._ends: dict[int, Chunk] = {}
+        self._tool_calls: dict[int, list[Mapping[str, Any]]] = {}
         self._usage: Usage | None = None
         self._basis: Basis = "unknown"
         self._tier: str | None = None
@@ -71,7 +73,7 @@ class StreamReader:
 
     def response(self) -> Response:
         """The answer as far as it has been read; without usage unless the model told it."""
-        indices = sorted({0, *self._texts, *self._ends})
+        indices = sorted({0, *self._texts, *self._ends, *self._tool_calls})
         return Response(
             self._model,
             tuple(self._sample(index) for index in indices),
@@ -86,8 +88,10 @@ class StreamReader:
     def _add(self, chunk: Chunk) -> None:
         if chunk.text:
             self._texts.setdefault(chunk.index, []).append(chunk.text)
-            if self._ttft is None:
-                self._ttft = perf_counter() - self._started
+        if chunk.tool_calls:
+            self._tool_calls.setdefault(chunk.index, []).extend(chunk.tool_calls)
+        if self._ttft is None and (chunk.text or chunk.tool_calls):
+            self._ttft = perf_counter() - self._started
         if chunk.finish_reason is not None:
             self._ends[chunk.index] = chunk
         if chunk.usage is not None:
@@ -101,10 +105,28 @@ class StreamReader:
 
     def _sample(self, index: int) -> Sample:
         end = self._ends.get(index, Chunk())
+        pieces = self._tool_calls.get(index)
         return Sample(
             "".join(self._texts.get(index, ())),
             finish_reason=end.finish_reason,
             mean_logprob=end.mean_logprob,
             min_logprob=end.min_logprob,
             output_tokens=end.output_tokens,
+            fields={"tool_calls": join_tool_calls(pieces)} if pieces else {},
         )
+
+
+def join_tool_calls(pieces: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The whole tool calls of a sample from their pieces in a stream, as in OpenAI's chat."""
+    calls: dict[Any, dict[str, Any]] = {}
+    for piece in pieces:
+        told = piece.get("function")
+        function = told if isinstance(told, Mapping) else {}
+        call = calls.setdefault(piece.get("index"), {"id": None, "type": "function"})
+        whole = call.setdefault("function", {"name": None, "arguments": ""})
+        for name in ("id", "type"):
+            call[name] = piece.get(name) or call[name]
+        whole["name"] = function.get("name") or whole["name"]
+        if isinstance(function.get("arguments"), str):
+            whole["arguments"] += function["arguments"]
+    return list(calls.values())

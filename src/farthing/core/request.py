@@ -46,6 +46,9 @@ class Request:
         question: identifier of what is asked, equal for equal questions; empty means that
             it is derived from the messages (see `question_id`).
         raw: the client's own bytes, where they may be passed on as they are.
+        api: the format of these bytes: "chat", "completions", "embeddings", "responses" (OpenAI's)
+            or "messages" (Anthropic's). All other fields are chat's, whatever the client spoke.
+        headers: the client's headers that belong to these bytes.
     """
 
     messages: tuple[Message, ...]
@@ -57,6 +60,8 @@ class Request:
     extra: Mapping[str, Any] = field(default_factory=dict)
     question: str = ""
     raw: bytes | None = None
+    api: str = "chat"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def ask(cls, text: str, **settings: Any) -> Request:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from farthing.core.canonical import canonical, canonical_json
 from farthing.core.money import Cost
 from farthing.core.usage import Usage
 
@@ -42,6 +43,29 @@ class Sample:
     correct: float | None = None
     columns: Mapping[str, float | None] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tool_calls(self) -> Sequence[Any]:
+        """The tool calls among `fields`, in OpenAI's chat format; empty without any."""
+        calls = self.fields.get("tool_calls")
+        return calls if isinstance(calls, list | tuple) else ()
+
+    @property
+    def called(self) -> str | None:
+        """The functions called and their arguments as canonical JSON; None if none was called.
+
+        Two samples that call the same are equal here, whatever the identifiers of their calls
+        and however their arguments are spelled. Arguments that are no JSON are kept as text.
+        """
+        calls = []
+        for call in self.tool_calls:
+            function = call.get("function") if isinstance(call, Mapping) else None
+            told = function if isinstance(function, Mapping) else {}
+            arguments = told.get("arguments")
+            if isinstance(arguments, str):
+                arguments = canonical_json(arguments) or arguments
+            calls.append([told.get("name"), arguments])
+        return canonical(calls) if calls else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +119,8 @@ class Chunk:
         mean_logprob, min_logprob: set with finish_reason, where known.
         tokens: as `Sample.tokens`, of the tokens in this chunk.
         service_tier, billed_calls: as those of `Response`, with the usage.
+        tool_calls: new pieces of tool calls of sample `index`, as in OpenAI's chat streams.
+        last: whether it is the stream's end, which is held back until all is booked.
         upstream_id: as that of `Response`; set as soon as it is known.
     """
 
@@ -111,3 +137,5 @@ class Chunk:
     service_tier: str | None = None
     billed_calls: Mapping[str, int] = field(default_factory=dict)
     upstream_id: str | None = None
+    tool_calls: Sequence[Mapping[str, Any]] = ()
+    last: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from farthing.core.canonical import canonical_json
 from farthing.core.errors import ConfigError
 
 Reader = Callable[[str], str | None]
@@ -53,6 +54,7 @@ READERS: dict[str, Reader] = {
     "last-line": last_line,
     "last-number": last_number,
     "choice": choice,
+    "json": canonical_json,
 }
 
 
