@@ -27,6 +27,7 @@ class Attempt:
         cost: None if unknown.
         started: on the clock of `time.perf_counter`.
         started_at: in UTC; None in an operation without a ledger.
+        upstream: which of the model's upstreams was called; None if it has only one.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Attempt:
     cost: Cost | None = None
     error: str | None = None
     kind: Kind = "sample"
+    upstream: str | None = None
 
     def row(self, operation_id: str, card: ModelCard, price: Price | None) -> AttemptRow:
         """The ledger's row; `price` is what the cost was reckoned by, if it was."""

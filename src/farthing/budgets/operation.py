@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
@@ -12,9 +13,10 @@ from typing import Any, Literal, TypeVar
 from farthing.budgets._stream import StreamReader
 from farthing.budgets.attempt import Attempt
 from farthing.budgets.drains import Drains, drains
+from farthing.budgets.retrying import Tries, too_late
 from farthing.core.errors import CapError, RequestError, UnknownModelError, UpstreamError
 from farthing.core.money import Cost
-from farthing.core.protocols import Kind, Model, ModelCard
+from farthing.core.protocols import Kind, Model, ModelCard, Upstream
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
@@ -54,6 +56,7 @@ class Operation:
         spent: what those that are booked cost, as far as it is known.
         unknown_attempts: how many of them are of unknown cost.
         stopped: what ended it before its policy had decided; see `stop`.
+        live: is handed the pieces of a `final` call as they come; None lets it come whole.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Operation:
         self.spent = Cost(0)
         self.unknown_attempts = 0
         self.stopped: Literal["cap"] | None = None
+        self.live: Callable[[Chunk], Awaitable[None]] | None = None
         self._drains = drains
         self._running: set[asyncio.Task[Any]] = set()
         if ledger is not None:
@@ -128,51 +132,118 @@ class Operation:
         return self._model(model).card
 
     async def call(
-        self, model: str, request: Request, *, node: str, kind: Kind = "sample"
+        self,
+        model: str,
+        request: Request,
+        *,
+        node: str,
+        kind: Kind = "sample",
+        final: bool = False,
     ) -> Response:
         """Call `model`, read its answers, price and book the attempt.
 
-        If the caller is cancelled, an operation with a ledger lets the call run on in the
-        background, or breaks it off, as the model's card says, and books what it is billed.
+        A `final` call is one whose answer is the policy's, whatever it is: with `live` it is
+        streamed, and still returned when it is whole and booked.
+
+        A call that fails is made again as the model's card says, each time as an attempt of
+        kind "retry". If the caller is cancelled, an operation with a ledger lets the call run on
+        in the background, or breaks it off, as the model's card says, and books what it is
+        billed; it is not made again.
 
         Raises:
             UnknownModelError: there is no such model.
             CapError: the cap was already reached; nothing was called.
-            UpstreamError: the model failed; the attempt is booked.
+            UpstreamError: the model failed, its retries too; the attempts are booked.
         """
+        if final and self.live is not None:
+            pieces = self.stream(model, request, node=node, kind=kind)
+            return await self._call_live(self.live, pieces)
         chosen = self._model(model)
-        attempt = self._attempt(model, request, node, kind)
-        if self.ledger is None:
-            return await self._complete(chosen, request, attempt)
-        work = self._spawn(self._complete(chosen, request, attempt))
+        seconds = chosen.card.total_timeout_s
+        if seconds is None:
+            return await self._call(chosen, model, request, node, kind)
         try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            if not work.done():
-                self._leave(attempt, work)
-            raise
+            async with asyncio.timeout(seconds) as limit:
+                return await self._call(chosen, model, request, node, kind)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise too_late(chosen.card) from error
+
+    async def _call_live(
+        self, live: Callable[[Chunk], Awaitable[None]], pieces: AsyncGenerator[Chunk, None]
+    ) -> Response:
+        async with aclosing(pieces):
+            async for chunk in pieces:
+                await live(chunk)
+        response = self.attempts[-1].response
+        assert response is not None
+        return response
+
+    async def _call(
+        self, chosen: Model, model: str, request: Request, node: str, kind: Kind
+    ) -> Response:
+        tries: Tries | None = None
+        while True:
+            attempt = self._attempt(model, request, node, kind)
+            try:
+                if self.ledger is None:
+                    return await self._complete(chosen, request, attempt, tries)
+                work = self._spawn(self._complete(chosen, request, attempt, tries))
+                try:
+                    return await asyncio.shield(work)
+                except asyncio.CancelledError:
+                    if not work.done():
+                        self._leave(attempt, work)
+                    raise
+            except UpstreamError as error:
+                tries = tries or Tries(chosen, attempt.started)
+                wait = tries.after(error, attempt.upstream)
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+            kind = "retry"
 
     async def stream(
         self, model: str, request: Request, *, node: str, kind: Kind = "sample"
     ) -> AsyncGenerator[Chunk, None]:
-        """As `call`, piece by piece.
+        """As `call`, piece by piece; a call is made again only if it fails before its first piece.
 
         The attempt is booked before the last chunk's successor is asked for, once, also when
         the consumer goes away: then the rest of the answer is read in the background, or left
         unread, as the model's card says.
         """
         chosen = self._model(model)
-        attempt = self._attempt(model, request, node, kind)
-        reader = StreamReader(model, attempt.started)
-        task = self._spawn(self._read(chosen, request, attempt, reader))
+        tries: Tries | None = None
+        limit = _Limit(chosen.card.total_timeout_s)
         try:
-            async for chunk in reader.chunks():
-                yield chunk
-            await task
+            while True:
+                attempt = self._attempt(model, request, node, kind)
+                reader = StreamReader(model, attempt.started)
+                task = self._spawn(self._read(chosen, request, attempt, reader, tries))
+                limit.reader = reader
+                passed = False
+                try:
+                    async for chunk in reader.chunks():
+                        passed = True
+                        yield chunk
+                    if limit.is_over and not task.done():
+                        raise too_late(chosen.card)
+                    await task
+                    return
+                except UpstreamError as error:
+                    tries = tries or Tries(chosen, attempt.started)
+                    wait = None if passed else tries.after(error, attempt.upstream)
+                    if wait is None:
+                        raise
+                finally:
+                    if not task.done():
+                        self._leave(attempt, task)
+                        reader.leave()
+                await asyncio.sleep(wait)
+                kind = "retry"
         finally:
-            if not task.done():
-                self._leave(attempt, task)
-                reader.leave()
+            limit.cancel()
 
     def book_cached(
         self, model: str, request: Request, response: Response, *, node: str
@@ -284,19 +355,26 @@ class Operation:
         self.attempts.append(attempt)
         return attempt
 
-    async def _complete(self, model: Model, request: Request, attempt: Attempt) -> Response:
+    async def _complete(
+        self, model: Model, request: Request, attempt: Attempt, tries: Tries | None
+    ) -> Response:
         try:
-            response = await model.complete(request)
+            response = await _route(model, request, attempt, tries).complete(request)
         except BaseException as error:
             self._book_failure(attempt, model, error)
             raise
         return self._book(attempt, model, response)
 
     async def _read(
-        self, model: Model, request: Request, attempt: Attempt, reader: StreamReader
+        self,
+        model: Model,
+        request: Request,
+        attempt: Attempt,
+        reader: StreamReader,
+        tries: Tries | None,
     ) -> None:
         try:
-            await reader.read(model.stream(request))
+            await reader.read(_route(model, request, attempt, tries).stream(request))
         except BaseException as error:
             self._book_failure(attempt, model, error, reader.response())
             raise
@@ -315,6 +393,8 @@ class Operation:
         cancelled = isinstance(error, asyncio.CancelledError)
         attempt.status = "cancelled" if cancelled else "failed"
         attempt.error = (str(error) or None) if cancelled else f"{type(error).__name__}: {error}"
+        if attempt.upstream is not None:
+            attempt.error = f"{attempt.error or 'cancelled'} (upstream {attempt.upstream})"
         if partial is not None and (partial.usage is not None or partial.text):
             self._book(attempt, model, partial, complete=False)
             return
@@ -365,7 +445,9 @@ class Operation:
     def _read_answer(self, sample: Sample) -> Sample:
         if sample.read or self.reader is None:
             return sample
-        return replace(sample, answer=self.reader(sample.text), read=True)
+        called = sample.called
+        answer = self.reader(sample.text) if called is None else called
+        return replace(sample, answer=answer, read=True)
 
     def _settle(self, attempt: Attempt, price: Price | None) -> None:
         """Count the attempt's cost and book it."""
@@ -376,3 +458,33 @@ class Operation:
         if self.ledger is not None:
             card = self.models[attempt.model].card
             self.ledger.attempt(attempt.row(self.id, card, price))
+
+
+class _Limit:
+    """Ends the reading of a stream after some time, if any is set."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.reader: StreamReader | None = None
+        self.is_over = False
+        self._timer: asyncio.TimerHandle | None = None
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._end)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end(self) -> None:
+        self.is_over = True
+        if self.reader is not None:
+            self.reader.end()
+
+
+def _route(model: Model, request: Request, attempt: Attempt, tries: Tries | None) -> Model:
+    """Where to call `model` now: one of its upstreams, if it has several, or the model itself."""
+    route = getattr(model, "route", None)
+    if route is None:
+        return model
+    upstream: Upstream = route(request, tries.tried if tries else ())
+    attempt.upstream = upstream.label or None
+    return upstream
