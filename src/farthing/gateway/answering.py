@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from farthing.budgets import Operation
-from farthing.core.errors import FarthingError
-from farthing.core.response import Response
-from farthing.gateway.budgeting import admit
+from farthing.gateway.calls import (
+    admitted,
+    answer_stream,
+    answer_whole,
+    book_failure,
+    failures_booked,
+    told,
+)
 from farthing.gateway.errors import cause, error_body, error_response, log_error
-from farthing.gateway.metadata import farthing_headers, farthing_json
-from farthing.gateway.service import ServedPlan, Service
-from farthing.gateway.wire import ChatCall, StreamWriter, answer_json, encode
-from farthing.ledger import Status
-
-logger = logging.getLogger("farthing.gateway")
+from farthing.gateway.service import Service
+from farthing.gateway.wire import ChatCall, encode
 
 _EVENT_STREAM = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -27,8 +27,6 @@ _EVENT_STREAM = {
     "X-Accel-Buffering": "no",
 }
 LAST_WORDS_S = 5.0
-_DONE = b"[DONE]"
-_ALIVE = b": farthing is deciding\n\n"
 
 
 async def answer(
@@ -39,21 +37,16 @@ async def answer(
     When the client goes away, or `request_timeout_s` is over, calls under way are read to
     their end in the background and booked.
     """
-    labels = service.labels(tags)
-    admitted = await admit(service, call, labels, await http.read())
-    if admitted is None:
-        return await _answer(http, service, call, service.operation(call, labels), {})
-    reservation = admitted.reservation
-    try:
-        operation = service.operation(call, labels, id=reservation.id, cap=reservation.cap)
-    except BaseException:
-        admitted.cancel()
-        raise
-    admitted.begin()
-    try:
-        return await _answer(http, service, call, operation, admitted.headers)
-    finally:
-        admitted.settle(operation)
+    async with admitted(service, call, tags, await http.read()) as (operation, headers):
+        try:
+            async with failures_booked(service, operation):
+                return await _answer(http, service, call, operation, headers)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            failed = error_response(error, operation.id)
+            failed.headers.update(headers)
+            return failed
 
 
 async def _answer(
@@ -64,126 +57,17 @@ async def _answer(
     headers: Mapping[str, str],
 ) -> web.StreamResponse:
     """Answer `call` by `operation`; `headers` are sent with the answer."""
-    plan = service.plans.get(call.model)
-    try:
-        if call.stream:
-            client = _Stream(http, service.config.request_timeout_s, headers)
-            if plan is None:
-                return await _stream_model(client, call, operation)
-            return await _stream_plan(client, service.config.keepalive_s, call, operation, plan)
-        async with asyncio.timeout(service.config.request_timeout_s):
-            if plan is None:
-                whole = await _answer_model(call, operation)
-            else:
-                whole = await _answer_plan(call, operation, plan)
-        whole.headers.update(headers)
-        return whole
-    except (asyncio.CancelledError, ConnectionError):
-        service.drains.spawn(_book_failure(operation, "cancelled", None))
-        raise
-    except Exception as error:
-        reason = cause(error)
-        await _book_failure(operation, "failed", _told(reason))
-        failed = error_response(reason, operation.id)
-        failed.headers.update(headers)
-        return failed
-
-
-def _told(error: BaseException) -> str:
-    return str(error) if isinstance(error, FarthingError) else type(error).__name__
-
-
-async def _book_failure(operation: Operation, status: Status, error: str | None) -> None:
-    try:
-        await operation.finish(status, error=error)
-    except FarthingError as unbooked:
-        logger.error("operation %s: %s", operation.id, unbooked)
-
-
-async def _answer_model(call: ChatCall, operation: Operation) -> web.Response:
-    response = await operation.call(call.model, call.request, node="single")
-    await operation.finish("ok", response)
-    body = response.raw
-    if body is None:
-        body = answer_json(
-            call, response, operation.usage, farthing_json(operation, None, call.model)
-        )
-    headers = farthing_headers(operation, None, call.model, done=True)
-    return web.Response(body=body, content_type="application/json", headers=headers)
-
-
-async def _answer_plan(call: ChatCall, operation: Operation, plan: ServedPlan) -> web.Response:
-    response = await plan.policy.answer(call.request, operation)
-    await _finish_plan(operation, response)
-    name = plan.name
-    farthing = farthing_json(operation, name, response.model)
-    return web.Response(
-        body=answer_json(call, response, operation.usage, farthing),
-        content_type="application/json",
-        headers=farthing_headers(operation, name, response.model, done=True),
-    )
-
-
-async def _finish_plan(operation: Operation, response: Response) -> None:
-    await operation.finish("ok", response, signal=response.samples[0].columns.get("signal"))
-
-
-async def _stream_model(
-    client: _Stream, call: ChatCall, operation: Operation
-) -> web.StreamResponse:
-    """Pass a model's answer on as it comes; its end is held back until it is booked."""
-    client.headers = farthing_headers(operation, None, call.model, done=False)
-    writer = StreamWriter(call, operation.id)
-    finished: dict[int, str] = {}
-    tail: bytes | None = None
-    async with (
-        client.errors_as_events(operation),
-        aclosing(operation.stream(call.model, call.request, node="single")) as chunks,
-    ):
-        async for chunk in chunks:
-            if chunk.raw is not None:
-                tail = chunk.raw if _DONE in chunk.raw and not chunk.text else b""
-                if chunk.raw and not tail:
-                    await client.write(chunk.raw)
-                continue
-            if chunk.text or chunk.tokens:
-                await client.write(writer.text(chunk.text, chunk.index, chunk.tokens))
-            if chunk.finish_reason is not None:
-                finished[chunk.index] = chunk.finish_reason
-        await operation.finish("ok", operation.attempts[-1].response)
-        if tail is None:
-            farthing = farthing_json(operation, None, call.model)
-            tail = writer.end(finished, operation.usage, farthing)
-        await client.close(tail)
-    return client.response
-
-
-async def _stream_plan(
-    client: _Stream, keepalive_s: float, call: ChatCall, operation: Operation, plan: ServedPlan
-) -> web.StreamResponse:
-    """Comments while the plan decides, then its answer.
-
-    Headers go out with the first comment, and tell the cost only if the plan was faster.
-    """
-    name = plan.name
-    client.headers = farthing_headers(operation, name, None, done=False)
-    deciding = asyncio.ensure_future(plan.policy.answer(call.request, operation))
-    try:
+    timeout_s = service.config.request_timeout_s
+    if call.stream:
+        client = _Stream(http, timeout_s, headers)
         async with client.errors_as_events(operation):
-            while not (await asyncio.wait({deciding}, timeout=keepalive_s))[0]:
-                await client.write(_ALIVE)
-            response = deciding.result()
-            await _finish_plan(operation, response)
-            client.headers = farthing_headers(operation, name, response.model, done=True)
-            writer = StreamWriter(call, operation.id)
-            for piece in writer.pieces(response.samples[0]):
-                await client.write(piece)
-            finished = {0: response.samples[0].finish_reason or "stop"}
-            farthing = farthing_json(operation, name, response.model)
-            await client.close(writer.end(finished, operation.usage, farthing))
-    finally:
-        deciding.cancel()
-    return client.response
+            await answer_stream(service, call, operation, client)
+        return client.response
+    async with asyncio.timeout(timeout_s):
+        whole = await answer_whole(service, call, operation)
+    return web.Response(
+        body=whole.body, content_type="application/json", headers={**whole.headers, **headers}
+    )
 
 
 class _Stream:
@@ -237,7 +121,7 @@ class _Stream:
                 raise
             reason = cause(error)
             log_error(reason, operation.id)
-            await _book_failure(operation, "failed", _told(reason))
+            await book_failure(operation, "failed", told(reason))
             await self._end_with(reason)
 
     async def _end_with(self, error: BaseException) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import hdrs, web
 
 import farthing
-from farthing.core.errors import RequestError, UnknownModelError
+from farthing.core.errors import RequestError
 from farthing.gateway.answering import answer
+from farthing.gateway.calls import checked, unknown_model
 from farthing.gateway.errors import cause, error_response, shape
 from farthing.gateway.metadata import read_label, read_tags
 from farthing.gateway.service import Service
-from farthing.gateway.wire import ChatCall, check_plain_text, encode, read_call
+from farthing.gateway.wire import encode, read_call
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -78,32 +78,7 @@ async def chat(http: web.Request, service: Service) -> web.StreamResponse:
         body = await http.read()
     question = read_label("x-farthing-question", http.headers.get("x-farthing-question", ""))
     tags = read_tags(http.headers.get("x-farthing-tags"))
-    return await answer(http, service, _checked(service, read_call(body, question)), tags)
-
-
-def _checked(service: Service, call: ChatCall) -> ChatCall:
-    """`call` as what it names can answer it; RequestError if nothing of the name can."""
-    name = call.model
-    if not service.may_use(name):
-        raise _unknown_model(service, name)
-    if name in service.plans:
-        check_plain_text(f"plan {name!r}", call.request, samples=False)
-        return replace(call, request=replace(call.request, raw=None))
-    if not service.is_raw(name):
-        card = service.models[name].card
-        check_plain_text(
-            f"model {name!r}", call.request, samples=card.n, logprobs="logprobs" in card.shows
-        )
-    return call
-
-
-def _unknown_model(service: Service, name: str) -> UnknownModelError:
-    """One error for what is not there and what the client's key may not use."""
-    has = ", ".join(service.names) or "nothing"
-    if service.caller is None:
-        return UnknownModelError(f"no model or plan is called {name!r}; this gateway has {has}")
-    whose = repr(service.caller.name)
-    return UnknownModelError(f"the key {whose} may use no model or plan {name!r}; it has {has}")
+    return await answer(http, service, checked(service, read_call(body, question)), tags)
 
 
 async def models(http: web.Request, service: Service) -> web.Response:
@@ -116,7 +91,7 @@ async def model(http: web.Request, service: Service) -> web.Response:
     """`GET /v1/models/NAME`."""
     name = http.match_info["name"]
     if not service.may_use(name):
-        raise _unknown_model(service, name)
+        raise unknown_model(service, name)
     return json_response(_entry(service, name))
 
 
