@@ -122,7 +122,8 @@ async def test_several_never_allow_several_times_the_limit(where, mode):
             await gateway.ledger.flush()
     charged, summed = sums(where)
     assert charged == summed == 2 * status(where).spent.pico
-    assert USD.pico * 0.9 <= status(where).spent.pico <= USD.pico
+    most = 1.0 if mode == "worst-case" else 1.04  # 60 clients have a third of it in flight
+    assert USD.pico * 0.85 <= status(where).spent.pico <= USD.pico * most
     assert status(where).held == Cost(0)
     assert status(where, "key").spent == status(where).spent
     assert rows(where, "SELECT * FROM leases") == []

@@ -75,14 +75,28 @@ class Account:
         quantile = math.ceil(kind.quantile(self.budget.alpha) * PICO_PER_USD)
         return quantile if bound is None else min(quantile, bound)
 
-    def in_flight(self, new: CostClass | None = None, ask: Ask | None = None, hold: int = 0) -> int:
+    def in_flight(
+        self,
+        new: CostClass | None = None,
+        ask: Ask | None = None,
+        hold: int = 0,
+        *,
+        enough: int = -1,
+    ) -> int:
         """What the operations in flight, and a new one, cost together at most, in picodollars:
-        with probability 1 - alpha, or for certain in worst-case mode."""
+        with probability 1 - alpha, or for certain in worst-case mode.
+
+        Where that is clearly no more than `enough`, a number between the two is told, sooner.
+        """
         if self.budget.mode == "worst-case":
             return self.held + hold
         if not self.open and new is None:
             return 0
-        alpha = self.budget.alpha
+        alpha, bound = self.budget.alpha, None
+        if not self.unbounded and (ask is None or ask.bound is not None):
+            bound = self.bounds + (ask.bound.pico if ask is not None and ask.bound else 0)
+            if bound <= enough:
+                return bound
         total = np.zeros(len(RATES))
         single, doubt = hold / PICO_PER_USD, 0.0
         for kind, ages in self._ages.items():
@@ -93,23 +107,21 @@ class Account:
             total += new.means[0]
         joint = upper_sum(total, alpha / CAUTION, doubt / max(1, self.open))
         most = math.ceil(min(single, joint) * PICO_PER_USD)
-        if self.unbounded or (ask is not None and ask.bound is None):
-            return most
-        new_bound = ask.bound.pico if ask is not None and ask.bound is not None else 0
-        return min(most, self.bounds + new_bound)
+        return most if bound is None else min(most, bound)
 
     def refuses(self, ask: Ask, kind: CostClass, hold: int | None, now: datetime) -> Refusal | None:
         """Why an operation does not fit; None if it does."""
         spent = self.window.at(now)
         if hold is None:
             return self._refusal("unbounded", spent, spent + self.in_flight(), now, None)
-        most = self.in_flight(kind, ask, hold)
-        needed = spent + most + self.share.elsewhere
         if self.share.number and not self.budget.soft:
-            fits = self.pending + most <= self.share.lease
+            room = self.share.lease - self.pending
         else:
-            fits = needed <= self.limit
-        return None if fits else self._refusal("budget", spent, needed, now, hold)
+            room = self.limit - spent - self.share.elsewhere
+        most = self.in_flight(kind, ask, hold, enough=room)
+        if most <= room:
+            return None
+        return self._refusal("budget", spent, spent + most + self.share.elsewhere, now, hold)
 
     def needs(self, ask: Ask, kind: CostClass, hold: int) -> int:
         """What a lease must cover more for one operation more, in picodollars."""

@@ -60,6 +60,7 @@ class Batch:
         id: by which a journal knows it.
         tables: by the name of the table its columns and rows.
         rows: what it was made of; empty if that is not known.
+        doubtful: whether another process may have charged some of it, which took ours for dead.
         tried: whether it was written before, and perhaps with success.
     """
 
@@ -67,6 +68,7 @@ class Batch:
     tables: Tables
     rows: Sequence[Row] = ()
     tried: bool = False
+    doubtful: bool = False
 
     @classmethod
     def of(cls, rows: Sequence[Row], *, texts: bool) -> Batch:
@@ -113,19 +115,19 @@ class Batch:
             order = sorted(range(len(columns)), key=lambda at: known.index(columns[at]))
             values = [tuple(row[at] for at in order) for row in rows]
             tables[name] = (tuple(columns[at] for at in order), values)
-        return cls(told["id"], tables, tried=True)
+        return cls(told["id"], tables, tried=True, doubtful=True)
 
     def as_json(self) -> dict[str, Any]:
         """Safe for JSON."""
         return {"id": self.id, "schema": schema.SCHEMA_VERSION, "tables": self.tables}
 
     def parts(self, *, texts: bool) -> list[Batch]:
-        """A batch for each operation, with texts that every database takes."""
+        """A batch for each operation, with what kept the whole from being written made good."""
         groups: defaultdict[str, list[Row]] = defaultdict(list)
         for row in self.rows:
             groups[operation_of(row)].append(row)
         parts = [Batch.of(rows, texts=texts) for rows in groups.values()]
-        return [Batch(p.id, p.cleaned().tables, p.rows, self.tried) for p in parts]
+        return [Batch(p.id, p.cleaned().tables, p.rows, self.tried, True) for p in parts]
 
     def cleaned(self) -> Batch:
         """The same with texts that every database takes."""
@@ -133,7 +135,7 @@ class Batch:
             name: (columns, [tuple(map(_clean, row)) for row in rows])
             for name, (columns, rows) in self.tables.items()
         }
-        return Batch(self.id, tables, tried=self.tried)
+        return Batch(self.id, tables, tried=self.tried, doubtful=self.doubtful)
 
     def write(self, connection: Connection) -> None:
         """Write the rows, unless a transaction that seemed to fail has done so."""
@@ -147,21 +149,15 @@ class Batch:
                 _insert(connection, table.name, *self.tables[table.name])
 
     def _charge(self, connection: Connection) -> None:
-        """Write charges and add them to the sums that stand for them.
-
-        One whose operation was charged by another process, which took ours for dead, is left out.
-        """
+        """Write charges and add them to the sums that stand for them."""
         if "charges" not in self.tables:
             return
         columns, rows = self.tables["charges"]
-        try:
-            with connection.begin_nested():
-                _insert(connection, "charges", columns, rows)
-        except IntegrityError:
+        if self.doubtful:
             rows = [row for row in rows if not _is_charged(connection, columns, row)]
-            if not rows:
-                return
-            _insert(connection, "charges", columns, rows)
+        if not rows:
+            return
+        _insert(connection, "charges", columns, rows)
         sums: Counter[Values] = Counter()
         for row in rows:
             told = dict(zip(columns, row, strict=True))
