@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,6 +259,41 @@ def http() -> aiohttp.ClientSession:
     """A client without limits on connections and time."""
     connector = aiohttp.TCPConnector(limit=0)
     return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+
+
+async def drive(
+    urls: Sequence[str],
+    upstream: Upstream,
+    limit: int,
+    clients: int,
+    pause_s: float,
+    session: aiohttp.ClientSession,
+) -> float:
+    """Run clients until nothing is let through any more.
+
+    Each asks one of `urls` without pause, or after `pause_s` when it was refused. Returns the
+    share of `limit`, in picodollars, that was billed at the first refusal.
+    """
+    first: float | None = None
+
+    async def client(url: str) -> None:
+        nonlocal first
+        idle = 0
+        while idle < 3:
+            async with session.post(f"{url}/chat/completions", json=ASK) as answer:
+                body = await answer.read()
+            if answer.status == 200:
+                continue
+            if answer.status != 429 or json.loads(body)["error"]["code"] != "budget_exceeded":
+                raise RuntimeError(f"status {answer.status}: {body.decode()}")
+            first = upstream.billed / limit if first is None else first
+            idle = 0 if upstream.flying else idle + 1
+            await asyncio.sleep(pause_s)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(clients):
+            group.create_task(client(urls[number % len(urls)]))
+    return 1.0 if first is None else first
 
 
 @contextmanager

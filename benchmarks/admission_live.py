@@ -28,7 +28,7 @@ from pathlib import Path
 
 import aiohttp
 from _common import environment, markdown
-from _live import ASK, MEAN_S, MODEL, RATES, Upstream, http, listening, set_budget, start
+from _live import MEAN_S, MODEL, RATES, Upstream, drive, http, listening, set_budget, start
 from aiohttp import web
 from rich.console import Console
 from rich.progress import track
@@ -98,33 +98,6 @@ async def gateway(folder: Path, url: str, limit: int, mode: str) -> AsyncIterato
         await served.stop()
 
 
-async def drive(url: str, upstream: Upstream, load: Load, http: aiohttp.ClientSession) -> float:
-    """Run the clients; the share of the budget that was billed at the first refusal."""
-    first: float | None = None
-    open_now = 0
-
-    async def client() -> None:
-        nonlocal first, open_now
-        idle = 0
-        while idle < 3:
-            open_now += 1
-            async with http.post(f"{url}/chat/completions", json=ASK) as answer:
-                body = await answer.read()
-            open_now -= 1
-            if answer.status == 200:
-                continue
-            if answer.status != 429 or json.loads(body)["error"]["code"] != "budget_exceeded":
-                raise RuntimeError(f"status {answer.status}: {body.decode()}")
-            first = upstream.billed / load.limit if first is None else first
-            idle = 0 if upstream.flying else idle + 1
-            await asyncio.sleep(1 / load.speed)
-
-    async with asyncio.TaskGroup() as clients:
-        for _ in range(load.in_flight):
-            clients.create_task(client())
-    return 1.0 if first is None else first
-
-
 def booked(ledger: Path) -> tuple[int, int]:
     """What the ledger has as the cost of all attempts, and how many have none."""
     with closing(sqlite3.connect(ledger)) as connection:
@@ -144,11 +117,15 @@ async def run(rule: str, load: Load, seed: int) -> Outcome:
         ):
             if rule == "check-then-charge":
                 async with listening(CheckThenCharge(load.limit, url, session)) as proxy:
-                    first = await drive(proxy, upstream, load, session)
+                    first = await drive(
+                        [proxy], upstream, load.limit, load.in_flight, 1 / load.speed, session
+                    )
             else:
                 mode = "worst-case" if rule == "worst case" else "quantile"
                 async with gateway(folder, url, load.limit, mode) as served:
-                    first = await drive(served, upstream, load, session)
+                    first = await drive(
+                        [served], upstream, load.limit, load.in_flight, 1 / load.speed, session
+                    )
                 found = booked(folder / "farthing.db")
     final = upstream.billed / load.limit
     return Outcome(final, first, upstream.billed, *found, upstream.most_flying)

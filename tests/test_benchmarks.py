@@ -1,12 +1,31 @@
 """The benchmark scripts run, on little data; what they measure is not tested."""
 
+import asyncio
+import importlib
+import json
+import random
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import recordings
+
+from farthing.core.money import Cost
+from farthing.ledger import (
+    AttemptRow,
+    ChargeRow,
+    Ledger,
+    OperationRow,
+    OutcomeRow,
+    ReservationRow,
+)
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -62,3 +81,80 @@ def test_ledger_cpu(tmp_path):
     for ledger in ("off", "SQLite", "SQLite and budget", "SQLite and budget, relaxed"):
         assert f"| 500/s | {ledger} |" in done.stdout
         assert f"| 4 in a row | {ledger} |" in done.stdout
+
+
+def test_faults():
+    chosen = "kill-sqlite,full-spool,clock,left-stream,cut-plain"
+    done = run("faults.py", "--runs", 2, "--faults", chosen, "--json")
+    rows = json.loads(done.stdout)
+    assert [row["runs"] for row in rows] == [2] * 5
+    for row in rows:
+        assert row["attempts"] > 0, row
+        assert (row["lost"], row["twice"], row["difference"]) == (0, 0, 0), row
+        assert (row["off"], row["open"]) == (0, 0), row
+    left, cut = rows[3:]
+    assert left["unbooked"] == cut["unbooked"] == 0
+    assert cut["unknown"] > 0
+    assert cut["unknown_truth"] > 0
+
+
+def test_the_faults_are_found_out(tmp_path, monkeypatch):
+    """The comparison of the ledger tells each way in which it can be wrong."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    faults, live = importlib.import_module("faults"), importlib.import_module("_live")
+    where = str(tmp_path / "l.db")
+    asyncio.run(book(where))
+    upstream = live.Upstream(0, speed=1)
+    costs = {"right": 5, "wrong": 5, "doubled": 5, "lost": 5, "cut": 7}
+    upstream.calls = {id: live.Billed(f"asks {id}", cost) for id, cost in costs.items()}
+    lab = faults.Lab(tmp_path, where, "", upstream, random.Random(0))
+    lab.told.complete = {f"asks {id}": id for id in ("right", "wrong", "doubled", "lost")}
+    row = faults.compare("made up", 1, 0.0, lab)
+    assert (row.attempts, row.lost, row.twice, row.difference) == (5, 1, 1, 1)
+    assert (row.unknown, row.unknown_truth, row.unbooked, row.unbooked_truth) == (1, 7, 1, 5)
+    assert (row.presumed, row.off, row.open) == (9, 2, 1)
+
+
+async def book(where):
+    """A ledger with one mistake of each kind."""
+    now = datetime.now(UTC)
+    async with Ledger.open(where) as ledger:
+        for number, (id, upstream_id, pico) in enumerate(
+            [
+                ("right", "right", 5),
+                ("wrong", "wrong", 4),
+                ("doubled", "doubled", 5),
+                ("again", "doubled", 5),
+                ("cut", None, None),
+            ]
+        ):
+            question = "asks doubled" if id == "again" else f"asks {id}"
+            ledger.begin(OperationRow(id, now, "q", prompt=question))
+            cost = None if pico is None else Cost(pico)
+            basis = "unknown" if cost is None else "exact"
+            attempt = AttemptRow(f"{id}.0", id, 0, "n", "m", now, "ok", cost=cost)
+            ledger.attempt(replace(attempt, upstream_id=upstream_id, usage_basis=basis))
+            ledger.reserve(ReservationRow(id, "all", 1, Cost(9), now, "gw"))
+            if number:
+                charge = ChargeRow(id, "all", 1, cost or Cost(9), Cost(9), now, now, "gw")
+                ledger.charge(replace(charge, basis="lost" if cost is None else "counted"))
+            await ledger.finish(OutcomeRow(id, now, "ok"))
+    with closing(sqlite3.connect(where)) as connection, connection:
+        connection.execute("UPDATE spending SET pico = pico + 2")
+
+
+def test_shared_budget():
+    pytest.importorskip("pgserver", reason="needs the package pgserver")
+    few = ("--seeds", 1, "--budgets", "0.05", "--clients", 8, "--rate", 60, "--seconds", 1)
+    done = run("shared_budget.py", *few, "--cases", "two gateways, shared", "--json")
+    told = json.loads(done.stdout)
+    (one,) = told["spending"]
+    (spent,) = one["runs"]
+    assert spent["final"] > 0
+    assert (spent["off"], spent["unknown"]) == (0, 0)
+    assert [speed["kind"] for speed in told["admission"]][:3] == [
+        "leases (Farthing)",
+        "lock, sum, insert",
+        "one statement",
+    ]
+    assert all(speed["admitted_per_s"] > 0 for speed in told["admission"])
