@@ -173,9 +173,15 @@ class Operation:
     async def _call_live(
         self, live: Callable[[Chunk], Awaitable[None]], pieces: AsyncGenerator[Chunk, None]
     ) -> Response:
-        async with aclosing(pieces):
-            async for chunk in pieces:
-                await live(chunk)
+        shown = False
+        try:
+            async with aclosing(pieces):
+                async for chunk in pieces:
+                    shown = True
+                    await live(chunk)
+        except UpstreamError as error:
+            error.shown = shown
+            raise
         response = self.attempts[-1].response
         assert response is not None
         return response

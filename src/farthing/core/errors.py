@@ -108,6 +108,7 @@ class UpstreamError(FarthingError):
         kind: "unreachable", "timeout", "status", "malformed" or "cut".
         body: the upstream's own error object, where it sent one.
         retry_after_s: seconds after which it wants to be asked again; None if it did not say.
+        shown: whether a part of its answer has been shown, so that no other can take its place.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class UpstreamError(FarthingError):
         retry_after_s: float | None = None,
     ) -> None:
         self.model, self.kind, self.status, self.body = model, kind, status, body
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.shown = retry_after_s, False
         super().__init__(message)
 
 

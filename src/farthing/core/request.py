@@ -87,3 +87,20 @@ class Request:
             separators=(",", ":"),
         )
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def opening_id(self) -> str:
+        """16 hexadecimal digits of the digest of the conversation's opening.
+
+        The opening reaches to the first user message: what stays the same in all later turns.
+        """
+        digest = hashlib.blake2b(digest_size=8)
+        for message in self.messages:
+            text = message.content
+            if not isinstance(text, str):
+                text = json.dumps(text, sort_keys=True, default=str)
+            content = text.encode("utf-8", "surrogatepass")
+            digest.update(f"{message.role} {len(content)} ".encode("utf-8", "surrogatepass"))
+            digest.update(content)
+            if message.role == "user":
+                break
+        return digest.hexdigest()
