@@ -12,40 +12,15 @@ from farthing.core.request import Request
 from farthing.core.response import Sample
 from farthing.core.usage import Usage
 
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_options = msgspec.json.Decoder(dict[str, Any] | None).decode
 decode = msgspec.json.Decoder().decode
-encode = msgspec.json.Encoder().encode
 
 
-def plain_body(request: Request, model: str) -> bytes:
-    """The bytes that ask for a whole answer; a raw request only has its model changed."""
-    if request.raw is None:
-        return encode(_fields(request, model))
-    fields = _decode_fields(request.raw)
-    fields["model"] = msgspec.Raw(encode(model))
-    return encode(fields)
+OPENAI_HOSTS = (".openai.com", ".openai.azure.com")
+"""Whose newer models take a limit on their tokens only by its newer name."""
 
 
-def stream_body(request: Request, model: str, *, ask_usage: bool) -> tuple[bytes, bool]:
-    """The bytes that ask for a stream, and whether the client itself asked for usage."""
-    fields: dict[str, Any]
-    options: Mapping[str, Any] | None = None
-    if request.raw is None:
-        fields = _fields(request, model)
-    else:
-        fields = dict(_decode_fields(request.raw))
-        fields["model"] = model
-        if "stream_options" in fields:
-            options = _decode_options(fields["stream_options"])
-    asked = bool(options and options.get("include_usage"))
-    fields["stream"] = True
-    if ask_usage and not asked:
-        fields["stream_options"] = {**(options or {}), "include_usage": True}
-    return encode(fields), asked
-
-
-def _fields(request: Request, model: str) -> dict[str, Any]:
+def chat_fields(request: Request, model: str, *, host: str = "", **_: Any) -> dict[str, Any]:
+    """The fields of a chat request to `model` on `host`."""
     fields: dict[str, Any] = {
         "model": model,
         "messages": [{"role": m.role, "content": m.content, **m.fields} for m in request.messages],
@@ -56,7 +31,8 @@ def _fields(request: Request, model: str) -> dict[str, Any]:
     if request.temperature is not None:
         fields["temperature"] = request.temperature
     if request.max_tokens is not None and "max_completion_tokens" not in fields:
-        fields["max_tokens"] = request.max_tokens
+        newer = host.endswith(OPENAI_HOSTS)
+        fields["max_completion_tokens" if newer else "max_tokens"] = request.max_tokens
     if request.seed is not None:
         fields["seed"] = request.seed
     if request.logprobs:
@@ -128,4 +104,17 @@ def read_samples(answer: Mapping[str, Any], usage: Usage | None) -> tuple[Sample
                 fields={k: v for k, v in message.items() if k not in ("role", "content")},
             )
         )
+    return tuple(samples)
+
+
+def read_texts(answer: Mapping[str, Any], usage: Usage | None) -> tuple[Sample, ...]:
+    """As `read_samples`, of an answer of `/completions`."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise ValueError("it has no choices")
+    samples = []
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
+            raise ValueError("a choice has no text")
+        samples.append(Sample(choice["text"], finish_reason=choice.get("finish_reason")))
     return tuple(samples)

@@ -17,11 +17,13 @@ DONE = b"[DONE]"
 
 class _Delta(msgspec.Struct):
     content: Any = None
+    tool_calls: Any = None
 
 
 class _Choice(msgspec.Struct):
     index: int | None = None
     delta: _Delta | None = None
+    text: Any = None
     finish_reason: str | None = None
     logprobs: Any = None
 
@@ -84,13 +86,15 @@ class ChunkReader:
         chunks: list[Chunk] = []
         texts: list[str] = []
         raws: list[bytes] = []
+        calls: list[dict[str, Any]] = []
         index = 0
 
         def flush(finish: str | None = None) -> None:
             if texts or raws or finish:
-                chunks.append(self._chunk(texts, raws, index, finish))
+                chunks.append(self._chunk(texts, raws, index, finish, calls))
                 texts.clear()
                 raws.clear()
+                calls.clear()
 
         for data, raw in events:
             if data is None:
@@ -109,7 +113,7 @@ class ChunkReader:
                     index = choice.index or 0
                 raws.append(raw)
                 raw = b""
-                self._note(choice, index, texts)
+                self._note(choice, index, texts, calls)
                 if choice.finish_reason:
                     flush(choice.finish_reason)
         flush()
@@ -135,9 +139,17 @@ class ChunkReader:
             )
         return event
 
-    def _note(self, choice: _Choice, index: int, texts: list[str]) -> None:
-        if choice.delta is not None and choice.delta.content:
-            texts.append(content_text(choice.delta.content))
+    def _note(
+        self, choice: _Choice, index: int, texts: list[str], calls: list[dict[str, Any]]
+    ) -> None:
+        delta = choice.delta
+        if delta is not None:
+            if delta.content:
+                texts.append(content_text(delta.content))
+            if delta.tool_calls and isinstance(delta.tool_calls, list):
+                calls += [call for call in delta.tool_calls if isinstance(call, dict)]
+        elif choice.text and isinstance(choice.text, str):
+            texts.append(choice.text)
         if choice.finish_reason:
             self._open[index] = False
         elif index not in self._open:
@@ -145,10 +157,17 @@ class ChunkReader:
         if choice.logprobs:
             self._logprobs.setdefault(index, Logprobs()).add(choice.logprobs)
 
-    def _chunk(self, texts: list[str], raws: list[bytes], index: int, finish: str | None) -> Chunk:
-        text, raw = "".join(texts), b"".join(raws)
+    def _chunk(
+        self,
+        texts: list[str],
+        raws: list[bytes],
+        index: int,
+        finish: str | None,
+        calls: list[dict[str, Any]],
+    ) -> Chunk:
+        text, raw, tool_calls = "".join(texts), b"".join(raws), tuple(calls)
         if not finish:
-            return Chunk(text, index, raw=raw, upstream_id=self.upstream_id)
+            return Chunk(text, index, raw=raw, upstream_id=self.upstream_id, tool_calls=tool_calls)
         logprobs = self._logprobs.get(index, Logprobs())
         return Chunk(
             text,
@@ -159,4 +178,5 @@ class ChunkReader:
             min_logprob=logprobs.min,
             output_tokens=logprobs.tokens or None,
             upstream_id=self.upstream_id,
+            tool_calls=tool_calls,
         )

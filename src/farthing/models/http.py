@@ -1,4 +1,4 @@
-"""Any upstream that speaks OpenAI's chat format."""
+"""Any upstream that speaks OpenAI's formats or Anthropic's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import aiohttp
@@ -21,10 +22,20 @@ from farthing.core.request import Request
 from farthing.core.response import Basis, Chunk, Response
 from farthing.core.usage import Usage
 from farthing.cost import read_calls, read_service_tier, read_usage
-from farthing.models._chat import decode, plain_body, read_samples, stream_body
-from farthing.models._chunks import ChunkReader, StreamedError
+from farthing.models._chat import decode
+from farthing.models._chunks import StreamedError
+from farthing.models._messages import MAX_TOKENS
 from farthing.models._retry_after import read_retry_after
 from farthing.models._sse import Event, EventParser
+from farthing.models._wires import (
+    SPOKEN,
+    WIRES,
+    Reader,
+    Wire,
+    plain_body,
+    request_fields,
+    stream_body,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +44,14 @@ _Told = tuple[Usage | None, Basis, dict[str, int]]
 SHOWN_ERROR_BYTES = 64 * 2**10
 _COPY_ABOVE_BYTES = 2**20
 _LAST_BYTES_S = 0.1
+_ANTHROPIC_VERSION = "2023-06-01"
 
 
 class HttpModel:
-    """An OpenAI-compatible upstream.
+    """An upstream of OpenAI's shape or Anthropic's.
+
+    A request that is a client's own bytes, in a format that the upstream speaks, is passed on as
+    it is; any other is told in the upstream's first format.
 
     Connections are kept alive and shared by all calls; redirects are not followed. The key is
     sent to `base_url` alone and appears in no message.
@@ -50,6 +65,7 @@ class HttpModel:
         name: str,
         *,
         base_url: str,
+        api: Literal["openai", "anthropic"] = "openai",
         model: str | None = None,
         key_env: str | None = None,
         headers: Mapping[str, str] | None = None,
@@ -61,6 +77,7 @@ class HttpModel:
         env_proxy: bool = False,
         on_disconnect: Literal["drain", "cancel"] = "drain",
         drain_timeout_s: float = 300,
+        max_tokens: int = MAX_TOKENS,
     ) -> None:
         """An upstream, not yet connected.
 
@@ -68,8 +85,10 @@ class HttpModel:
             name: Farthing's name for it.
             base_url: address up to and including the version, such as
                 `https://api.openai.com/v1`.
+            api: the shape of its formats.
             model: the upstream's name for the model; `name` if None.
-            key_env: environment variable that holds the key, sent as bearer token.
+            key_env: environment variable that holds the key, sent as bearer token, or to
+                Anthropic's shape as `x-api-key`.
             headers: sent with every call.
             timeout_s: seconds for a whole answer; in a stream, between two pieces of it.
             connect_timeout_s: seconds to open a connection.
@@ -81,10 +100,12 @@ class HttpModel:
                 to the end, "cancel" closes its connection.
             drain_timeout_s: seconds for the rest of such an answer, before its connection is
                 closed all the same.
+            max_tokens: the limit on an answer that Anthropic's shape is told where the request
+                has none.
 
         Raises ConfigError for an address that is none, or a variable that is not set.
         """
-        url = URL(base_url.rstrip("/") + "/chat/completions")
+        url = URL(base_url.rstrip("/"))
         if url.scheme not in ("http", "https") or not url.host:
             raise ConfigError(f"{base_url!r} is not an http or https address", key="base_url")
         if url.user or url.password:
@@ -100,16 +121,23 @@ class HttpModel:
             rates=rates,
             price_source="config" if rates else None,
             upstream_name=model or name,
-            shows=frozenset({"text", "logprobs"}),
-            n=n,
+            shows=frozenset({"text", "tools", *(("logprobs",) if api == "openai" else ())}),
+            n=n and api == "openai",
             on_disconnect=on_disconnect,
             drain_timeout_s=drain_timeout_s,
         )
-        self._url, self._shown_url = url, base_url
+        self._shown_url, self._host, self._max_tokens = base_url, url.host, max_tokens
+        base = base_url.rstrip("/")
+        self._urls = {spoken: URL(base + WIRES[spoken].path) for spoken in SPOKEN[api]}
+        self._first = SPOKEN[api][0]
         self._model, self._key_env = model or name, key_env
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "farthing"}
         self._headers |= {"Content-Type": "application/json", **(headers or {})}
-        if key:
+        if api == "anthropic":
+            self._headers = {"anthropic-version": _ANTHROPIC_VERSION, **self._headers}
+        if key and api == "anthropic":
+            self._headers["x-api-key"] = key
+        elif key:
             self._headers["Authorization"] = f"Bearer {key}"
         self._secrets = [value for value in (key, *(headers or {}).values()) if len(value) > 3]
         self._plain_timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_timeout_s)
@@ -123,17 +151,27 @@ class HttpModel:
     def __repr__(self) -> str:
         return f"HttpModel({self.card.name!r}, base_url={self._shown_url!r})"
 
+    def speaks(self, api: str) -> bool:
+        """Whether the upstream takes a client's own bytes in the format `api`."""
+        return api in self._urls
+
+    def check(self, request: Request) -> None:
+        """RequestError for what the upstream cannot be told; nothing is sent."""
+        self._fields(request)
+
     async def complete(self, request: Request) -> Response:
         """One call of the upstream; `raw` of the response are its bytes as received.
+
+        They are left out where they are not of the request's format.
 
         Raises UpstreamError when it does not answer as it should, RequestError for several
         samples where it can only give one.
         """
-        self._check(request)
+        api, wire, fields = self._fields(request)
         start = time.perf_counter()
         try:
             async with self._post(
-                plain_body(request, self._model), self._plain_timeout
+                api, request, plain_body(fields), self._plain_timeout
             ) as upstream:
                 body = await upstream.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -149,7 +187,7 @@ class HttpModel:
                 raise self._refused(500, body)
             payload = {"usage": None, **answer}
             usage, basis, calls = self._usage(lambda: (*read_usage(payload), read_calls(payload)))
-            samples = read_samples(answer, usage)
+            samples = wire.read(answer, usage)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise self._malformed(error) from error
         upstream_id = answer.get("id")
@@ -159,7 +197,7 @@ class HttpModel:
             usage,
             basis,
             latency_s=latency_s,
-            raw=body,
+            raw=body if api == request.api else None,
             upstream_id=upstream_id if isinstance(upstream_id, str) else None,
             service_tier=read_service_tier(answer),
             billed_calls=calls,
@@ -168,15 +206,20 @@ class HttpModel:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """One call of the upstream, piece by piece; usage comes with the last chunk.
 
-        The `raw` of all chunks are the upstream's bytes as received, up to `[DONE]`, but for
-        the usage event where only Farthing asked for it. Raises as `complete` does.
+        The `raw` of all chunks are the upstream's bytes as received, up to the end, such as
+        `[DONE]`, but for the usage event where only Farthing asked for it; none where they are
+        not of the request's format. Raises as `complete` does.
         """
-        self._check(request)
-        body, asked = stream_body(request, self._model, ask_usage=self._stream_usage)
-        reader = ChunkReader(show_usage=asked or not self._stream_usage)
+        api, wire, fields = self._fields(request)
+        if wire.reader is None:
+            raise RequestError(f"/v1{wire.path} has no streams: leave 'stream' out", param="stream")
+        ask_usage = wire.asks_usage and self._stream_usage
+        body, asked = stream_body(fields, ask_usage=ask_usage)
+        reader = wire.reader(show_usage=asked or not ask_usage)
+        is_raw = api == request.api
         parser = EventParser()
         try:
-            async with self._post(body, self._stream_timeout) as upstream:
+            async with self._post(api, request, body, self._stream_timeout) as upstream:
                 if upstream.status != 200:
                     body = await upstream.read()
                     raise self._refused(upstream.status, body, upstream.headers)
@@ -184,12 +227,12 @@ class HttpModel:
                     raise self._malformed(ValueError("it is not an event stream"))
                 async for data in upstream.content.iter_any():
                     for chunk in self._read(reader, parser.feed(data)):
-                        yield chunk
+                        yield chunk if is_raw else replace(chunk, raw=None)
                     if reader.done:
                         break
                 else:
                     for chunk in self._read(reader, parser.close()):
-                        yield chunk
+                        yield chunk if is_raw else replace(chunk, raw=None)
                 if reader.done and not upstream.content.at_eof():
                     await _read_to_end(upstream.content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -207,7 +250,8 @@ class HttpModel:
         yield Chunk(
             usage=usage,
             usage_basis=basis,
-            raw=reader.tail,
+            raw=reader.tail if is_raw else None,
+            last=True,
             service_tier=reader.usage.service_tier,
             billed_calls=calls,
         )
@@ -218,7 +262,19 @@ class HttpModel:
             await self._session.close()
             self._session = None
 
-    def _post(self, body: bytes, timeout: aiohttp.ClientTimeout) -> Any:
+    def _fields(self, request: Request) -> tuple[str, Wire, dict[str, Any]]:
+        """The format in which `request` is told, and its fields."""
+        if request.n > 1 and not self.card.n:
+            raise RequestError(
+                f"model {self.card.name!r} gives one sample a call; ask with n = 1", param="n"
+            )
+        is_raw = request.raw is not None and request.api in self._urls
+        api = request.api if is_raw else self._first
+        wire = WIRES[api]
+        settings = {"max_tokens": self._max_tokens} if api == "messages" else {"host": self._host}
+        return api, wire, request_fields(request, wire, self._model, **settings)
+
+    def _post(self, api: str, request: Request, body: bytes, timeout: aiohttp.ClientTimeout) -> Any:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             self._loop = loop
@@ -230,15 +286,15 @@ class HttpModel:
                 auto_decompress=True,
             )
         data = io.BytesIO(body) if len(body) > _COPY_ABOVE_BYTES else body
-        return self._session.post(self._url, data=data, timeout=timeout, allow_redirects=False)
+        return self._session.post(
+            self._urls[api],
+            data=data,
+            headers=request.headers if api == request.api and request.headers else None,
+            timeout=timeout,
+            allow_redirects=False,
+        )
 
-    def _check(self, request: Request) -> None:
-        if request.n > 1 and not self.card.n:
-            raise RequestError(
-                f"model {self.card.name!r} gives one sample a call; ask with n = 1", param="n"
-            )
-
-    def _read(self, reader: ChunkReader, events: Iterable[Event]) -> list[Chunk]:
+    def _read(self, reader: Reader, events: Iterable[Event]) -> list[Chunk]:
         try:
             return reader.read(events)
         except StreamedError as sent:
