@@ -112,9 +112,18 @@ class Operation(Protocol):
         ...
 
     async def call(
-        self, model: str, request: Request, *, node: str, kind: Kind = "sample"
+        self,
+        model: str,
+        request: Request,
+        *,
+        node: str,
+        kind: Kind = "sample",
+        final: bool = False,
     ) -> Response:
         """Admit, call, read the answers, price and record one attempt.
+
+        `final` promises that the answer is the policy's, whatever it is: then it may be shown to
+        the client as it comes.
 
         `node` says which part of the policy asked, such as "cascade/0". Raises CapError, and
         calls nothing, if the operation's cap is used up.

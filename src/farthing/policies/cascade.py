@@ -143,13 +143,27 @@ class Cascade:
                     break
                 batch = min(left, vote.next_batch(need, stop_on_reject=stop_on_reject))
             for sample in await self._ask(
-                stage.model, request, operation, node, first=len(samples), count=batch
+                stage.model,
+                request,
+                operation,
+                node,
+                first=len(samples),
+                count=batch,
+                final=stage.accept == "always" and stage.samples == 1,
             ):
                 samples.append(sample)
                 vote.add(sample.answer)
 
     async def _ask(
-        self, model: str, request: Request, operation: Operation, node: str, first: int, count: int
+        self,
+        model: str,
+        request: Request,
+        operation: Operation,
+        node: str,
+        first: int,
+        count: int,
+        *,
+        final: bool,
     ) -> Sequence[Sample]:
         if self.sampling == "n" and count > 1:
             asked = replace(request, n=count, raw=None)
@@ -159,7 +173,8 @@ class Cascade:
             for i in range(count)
         ]
         if count == 1:
-            return (await operation.call(model, requests[0], node=node)).samples
+            asked = requests[0]
+            return (await operation.call(model, asked, node=node, final=final)).samples
         refused: list[CapError] = []
 
         async def ask(one: Request) -> Sequence[Sample]:

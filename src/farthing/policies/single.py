@@ -20,7 +20,7 @@ class Single:
 
     async def answer(self, request: Request, operation: Operation) -> Response:
         """The model's own answer."""
-        return await operation.call(self.model, request, node="single")
+        return await operation.call(self.model, request, node="single", final=True)
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters."""
