@@ -45,6 +45,7 @@ class Request:
         extra: the request's other fields as on the wire, passed on untouched.
         question: identifier of what is asked, equal for equal questions; empty means that
             it is derived from the messages (see `question_id`).
+        session: identifier of the conversation, as the client names it; empty if it does not.
         raw: the client's own bytes, where they may be passed on as they are.
         api: the format of these bytes: "chat", "completions", "embeddings", "responses" (OpenAI's)
             or "messages" (Anthropic's). All other fields are chat's, whatever the client spoke.
@@ -62,6 +63,7 @@ class Request:
     raw: bytes | None = None
     api: str = "chat"
     headers: Mapping[str, str] = field(default_factory=dict)
+    session: str = ""
 
     @classmethod
     def ask(cls, text: str, **settings: Any) -> Request:

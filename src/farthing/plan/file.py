@@ -15,7 +15,7 @@ from farthing.core.errors import FarthingError, PlanError
 from farthing.core.money import Cost
 from farthing.core.protocols import Policy
 from farthing.policies.cascade import Cascade, Stage
-from farthing.policies.registry import from_params
+from farthing.policies.registry import from_params, models_of
 from farthing.policies.single import Single
 from farthing.signals.answers import reader
 
@@ -196,12 +196,10 @@ def _plan(data: dict[str, Any]) -> Plan:
     policy = dict(data["policy"])
     built = from_params(policy.pop("kind"), policy)
     models = tuple(data["models"])
-    called = (
-        [stage.model for stage in built.stages] if isinstance(built, Cascade) else [built.model]
-    )
+    called = models_of(built)
     strangers = [model for model in called if model not in models]
     if strangers or not models:
-        raise PlanError(f"policy calls {strangers or called}, which 'models' does not list")
+        raise PlanError(f"policy calls {strangers or list(called)}, which 'models' does not list")
     answer = str(data.get("answer", "text"))
     reader(answer)
     certificate = None

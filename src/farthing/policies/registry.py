@@ -1,21 +1,97 @@
-"""From a policy's kind and parameters, as a plan file holds them, to the policy."""
+"""From a policy's kind and parameters, as a plan file or a table holds them, to the policy."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from typing import Any
 
-from farthing.core.errors import PlanError
-from farthing.policies.cascade import Cascade
+from farthing.core.errors import ParamError, PlanError
+from farthing.core.protocols import Policy
+from farthing.policies.cascade import Cascade, Stage
+from farthing.policies.fallback import Fallback
 from farthing.policies.single import Single
 
-POLICIES: dict[str, type[Single] | type[Cascade]] = {Single.kind: Single, Cascade.kind: Cascade}
+Built = Single | Cascade | Fallback
+POLICIES: dict[str, type[Single] | type[Cascade] | type[Fallback]] = {
+    Single.kind: Single,
+    Cascade.kind: Cascade,
+    Fallback.kind: Fallback,
+}
 
 
-def from_params(kind: str, params: dict[str, Any]) -> Single | Cascade:
-    """The policy of this kind; PlanError if there is no such kind or the parameters are wrong."""
+def from_params(kind: str, params: dict[str, Any]) -> Built:
+    """The policy of this kind.
+
+    Raises PlanError if there is no such kind, ParamError, which says where, for parameters that
+    are not known, missing or wrong.
+    """
     if kind not in POLICIES:
         raise PlanError(f"no policy is called {kind!r}; known: {', '.join(POLICIES)}")
+    _check(POLICIES[kind], params, ())
+    if kind == Cascade.kind:
+        if not isinstance(params["stages"], list | tuple):
+            raise ParamError("stages is a list of tables", place=("stages",))
+        for index, stage in enumerate(params["stages"]):
+            _check(Stage, stage, ("stages", f"[{index}]"))
     try:
         return POLICIES[kind].from_params(params)
+    except PlanError:
+        raise
     except (TypeError, ValueError, KeyError) as error:
-        raise PlanError(f"policy {kind!r} cannot be built: {error}") from error
+        raise ParamError(f"policy {kind!r} cannot be built: {error}") from error
+
+
+def from_table(table: Any, place: tuple[str, ...]) -> Built:
+    """The policy in a table that has its `kind` too; errors as of `from_params`, at `place`."""
+    if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
+        raise ParamError("want a model's name, or a table with a policy's kind", place=place)
+    params = dict(table)
+    try:
+        return from_params(params.pop("kind"), params)
+    except ParamError as error:
+        raise ParamError(str(error), place=(*place, *error.place)) from error
+    except PlanError as error:
+        raise ParamError(str(error), place=(*place, "kind")) from error
+
+
+def policies_in(policy: Policy) -> Iterator[Policy]:
+    """The policy and all within it."""
+    yield policy
+    if isinstance(policy, Fallback):
+        for choice in policy.models:
+            if not isinstance(choice, str):
+                yield from policies_in(choice)
+
+
+def models_of(policy: Policy) -> tuple[str, ...]:
+    """All models that a policy may call, the strongest last: of fallbacks that is the first."""
+    match policy:
+        case Single():
+            return (policy.model,)
+        case Cascade():
+            return tuple(dict.fromkeys(stage.model for stage in policy.stages))
+        case Fallback():
+            last: dict[str, None] = {}
+            for choice in reversed(policy.models):
+                for model in (choice,) if isinstance(choice, str) else models_of(choice):
+                    last.pop(model, None)
+                    last[model] = None
+            return tuple(last)
+    raise TypeError(f"{type(policy).__name__} is no policy of the registry")
+
+
+def _check(kind: type[Any], params: Any, place: tuple[str, ...]) -> None:
+    """ParamError if `params` are not the parameters of the dataclass `kind`."""
+    if not isinstance(params, dict):
+        raise ParamError("want a table", place=place)
+    known = {field.name: field for field in fields(kind)}
+    for name in params:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+            raise ParamError(f"unknown parameter {name!r}; {hint}", place=(*place, name))
+    for name, field in known.items():
+        if name not in params and field.default is MISSING and field.default_factory is MISSING:
+            raise ParamError(f"missing parameter {name!r}", place=place)
