@@ -33,6 +33,7 @@ class Share:
         elsewhere: the leases of the others.
         waiting: what those need who wait for a larger lease.
         dry_until: on the monotonic clock; until then it is no use to ask for more.
+        idle: how many renewals in succession found nothing to cover.
     """
 
     number: int = 0
@@ -41,6 +42,7 @@ class Share:
     elsewhere: int = 0
     waiting: int = 0
     dry_until: float = 0.0
+    idle: int = 0
 
 
 class Account:

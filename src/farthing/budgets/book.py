@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 
 from farthing.budgets import leases
@@ -27,6 +28,8 @@ FRESH_S = 2.0
 """Seconds within which a limit that was set, topped up or removed is effective."""
 RENEW_S = 1.0
 """Seconds between renewals of leases, and between signs of life."""
+IDLE_RENEWALS = 5
+"""Renewals without anything to cover, after which a lease is given back as a whole."""
 DRY_S = 0.25
 """Seconds for which a limit that has no more to give is not asked again."""
 _TRIES = 5
@@ -188,15 +191,22 @@ class BudgetBook:
         ]
 
     def _exposure(self, account: Account | RateAccount) -> int:
+        pending = account.pending if isinstance(account, Account) else 0
+        return self._in_flight(account) + pending
+
+    def _in_flight(self, account: Account | RateAccount) -> int:
         if isinstance(account, Account):
-            return account.in_flight() + account.pending
+            return account.in_flight()
         return account.in_flight(self.admission.now())
 
     async def _renew(self, used: Sequence[Account | RateAccount]) -> None:
         """Have leases that fit what is in flight, what is pending and who waits."""
         for account in used:
-            share = account.share
-            share.lease = min(share.lease, self._exposure(account) + share.waiting + share.spare)
+            share, need = account.share, self._exposure(account) + account.share.waiting
+            share.idle = 0 if need else share.idle + 1
+            if share.idle > IDLE_RENEWALS:
+                share.spare = 0
+            share.lease = min(share.lease, need + share.spare)
         claims = [self._claim(account) for account in used]
         grants = await asyncio.to_thread(self._shared.renew, claims, self.admission.stored)
         if grants is None:
@@ -212,16 +222,17 @@ class BudgetBook:
                 account.renewed(grant, claim.since, now)
 
     def _claim(self, account: Account | RateAccount) -> leases.Claim:
-        share, now = account.share, self.admission.now()
-        known = (share.number, account.limit)
-        if not isinstance(account, Account):
-            return leases.Claim(*known, account.in_flight(now), share.waiting, share.lease)
-        return leases.Claim(
-            *known,
-            account.in_flight(),
+        share = account.share
+        claim = leases.Claim(
+            share.number,
+            account.limit,
+            self._in_flight(account),
             share.waiting,
             share.lease,
-            account.pending,
-            dict(account.charged),
-            self.admission.stored_budget(account).begins(now),
+            share.idle <= IDLE_RENEWALS,
         )
+        if isinstance(account, RateAccount):
+            return claim
+        since = self.admission.stored_budget(account).begins(self.admission.now())
+        charged = dict(account.charged)
+        return replace(claim, pending=account.pending, charged=charged, since=since)

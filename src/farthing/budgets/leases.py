@@ -36,6 +36,7 @@ class Claim:
         in_flight: what must be covered, besides what is pending.
         waiting: what those who wait for this renewal need beyond that.
         lease: what the process has. It gets no less, but for what is pending no longer.
+        spare: whether it wants more than it needs.
         pending: what it was charged and did not know to be in the sums.
         charged: what it was charged, by the part of the window that it is summed up in.
         since: beginning of the window; None if nothing is summed up.
@@ -46,6 +47,7 @@ class Claim:
     in_flight: int
     waiting: int
     lease: int
+    spare: bool = True
     pending: int = 0
     charged: Mapping[datetime, int] = field(default_factory=dict)
     since: datetime | None = None
@@ -145,7 +147,7 @@ def _grant(claim: Claim, spent: Sums, own: Sums, elsewhere: int, processes: int)
     pending = still_pending(claim.charged, own)
     exposure = max(0, claim.in_flight + pending)
     need = exposure + claim.waiting
-    spare = max(0, free - need) // (SPARE * processes)
+    spare = max(0, free - need) // (SPARE * processes) if claim.spare else 0
     kept = claim.lease - (claim.pending - pending)
     lease = max(kept, exposure, min(need + spare, free))
     return Grant(lease, elsewhere, spare, spent, own, free < need)
