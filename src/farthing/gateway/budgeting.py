@@ -18,6 +18,7 @@ from farthing.gateway.service import Service
 from farthing.gateway.wire import ChatCall
 from farthing.ledger.rows import new_id
 from farthing.policies import Cascade, Single
+from farthing.policies.stickiness import unstick
 
 BYTES_PER_TOKEN = 4  # of a typical prompt; a token is at least one byte
 _OUTPUTS = ("output", "reasoning", "output_audio")
@@ -143,7 +144,7 @@ def _calls(service: Service, call: ChatCall) -> tuple[list[tuple[str, int]], boo
     plan = service.plans.get(call.model)
     if plan is None:
         return [(call.model, call.request.n)], True
-    match plan.policy:
+    match unstick(plan.policy):
         case Single(model=model):
             return [(model, 1)], True
         case Cascade(stages=stages, signal_attempt=bought):

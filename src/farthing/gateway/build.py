@@ -7,8 +7,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+import msgspec
+from yarl import URL
+
 from farthing.budgets.book import BudgetBook
-from farthing.core.errors import ConfigError, DataError, LedgerError, MoneyError, PlanError
+from farthing.core.errors import (
+    ConfigError,
+    DataError,
+    LedgerError,
+    MoneyError,
+    ParamError,
+    PlanError,
+)
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Model, ModelCard
 from farthing.cost.calls import PRICED as PRICED_CALLS
@@ -23,6 +33,7 @@ from farthing.gateway.config import (
     PriceConfig,
     PriceEntry,
     RecordedConfig,
+    ReplicaConfig,
     TinyConfig,
 )
 from farthing.gateway.ledger_address import ledger_address
@@ -30,8 +41,12 @@ from farthing.gateway.ledger_options import ledger_options
 from farthing.gateway.service import ServedPlan, Service
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
+from farthing.models.breaker import BreakerRule
 from farthing.models.http import HttpModel
+from farthing.models.replicas import Upstreams
 from farthing.policies.cascade import VOTING, Cascade
+from farthing.policies.registry import from_params, models_of, policies_in
+from farthing.policies.stickiness import stick
 from farthing.signals import reader
 
 
@@ -112,21 +127,21 @@ def price_card(config: Config, name: str) -> ModelCard:
         name,
         rates=rates,
         price_source="config" if rates else None,
-        upstream_name=settings.model or name,
+        upstream_name=settings.upstreams[0].model or name,
     )
 
 
 def build_plans(config: Config, models: Mapping[str, Model]) -> dict[str, ServedPlan]:
     """The plans of `config` by name.
 
-    Raises ConfigError for a name that is taken, PlanError for a file that cannot be read or
-    asks for a model that is not configured.
+    Raises ConfigError for a name that is taken and for a table that is wrong, PlanError for a
+    file that cannot be read or asks for a model that is not configured.
     """
+    plans = {name: _table_plan(config, models, name) for name in config.plans}
     if not config.plan_files:
-        return {}
+        return plans
     from farthing.plan import load_plan
 
-    plans: dict[str, ServedPlan] = {}
     for path in config.plan_files:
         plan = load_plan(path)
         if plan.name in models or plan.name in plans:
@@ -142,12 +157,43 @@ def build_plans(config: Config, models: Mapping[str, Model]) -> dict[str, Served
                 f"{path}: the plan asks for {', '.join(missing)}, and {config.path} configures "
                 f"{', '.join(models)}; add a table [models.{missing[0]}]"
             )
-        if isinstance(plan.policy, Cascade):
-            _check_cascade(f"{path}: ", plan.policy, models)
+        for policy in policies_in(plan.policy):
+            if isinstance(policy, Cascade):
+                _check_cascade(f"{path}: ", policy, models)
+        policy = plan.policy if config.sticky == "off" else stick(plan.policy)
         plans[plan.name] = ServedPlan(
-            plan.name, tuple(plan.models), plan.policy, plan.answer, plan.budget, plan.alpha
+            plan.name, tuple(plan.models), policy, plan.answer, plan.budget, plan.alpha
         )
     return plans
+
+
+def _table_plan(config: Config, models: Mapping[str, Model], name: str) -> ServedPlan:
+    """The plan of the table [plans.NAME]."""
+    table, key = config.plans[name], ("plans", name)
+    if name in models:
+        raise config.error("this is the name of a model; give the plan another", *key)
+    try:
+        policy = from_params(table.kind, table.params)
+    except ParamError as error:
+        raise config.error(str(error), *key, *error.place) from error
+    except PlanError as error:
+        raise config.error(str(error), *key, "kind") from error
+    called = models_of(policy)
+    for model in called:
+        if model not in models:
+            message = f"model {model!r} is not configured; add a table [models.{model}]"
+            raise config.error(message, *key)
+    try:
+        reader(table.answer)
+        for part in policies_in(policy):
+            if isinstance(part, Cascade):
+                _check_cascade("", part, models)
+    except ConfigError as error:
+        raise config.error(_bare(error), *key, "answer") from error
+    except PlanError as error:
+        raise config.error(str(error), *key) from error
+    sticky = (table.sticky or config.sticky) != "off"
+    return ServedPlan(name, called, stick(policy) if sticky else policy, table.answer)
 
 
 def _check_cascade(where: str, cascade: Cascade, models: Mapping[str, Model]) -> None:
@@ -203,13 +249,34 @@ def _recorded(config: Config, name: str, settings: RecordedConfig) -> Model:
 
 
 def _http(config: Config, name: str, settings: HttpConfig) -> Model:
+    """The model with all its upstreams."""
+    models: dict[str, Model] = {}
+    for number, upstream in enumerate(settings.upstreams):
+        model = _upstream(config, name, settings, number, upstream)
+        label = upstream.label or URL(upstream.base_url or "").authority
+        if label in models:
+            label = f"{label}#{number + 1}"
+        models[label] = model
+    return Upstreams(
+        models,
+        retries=settings.retries,
+        retry_after_max_s=settings.retry_after_max_s,
+        total_timeout_s=settings.total_timeout_s,
+        breaker=BreakerRule(**msgspec.structs.asdict(settings.breaker)),
+        affinity=settings.affinity,
+    )
+
+
+def _upstream(
+    config: Config, name: str, settings: HttpConfig, number: int, upstream: ReplicaConfig
+) -> HttpModel:
     try:
         return HttpModel(
             name,
-            base_url=settings.base_url,
-            model=settings.model,
-            key_env=settings.key_env,
-            headers=settings.headers,
+            base_url=upstream.base_url or "",
+            model=upstream.model,
+            key_env=upstream.key_env,
+            headers=upstream.headers,
             timeout_s=settings.timeout_s,
             connect_timeout_s=settings.connect_timeout_s,
             n=settings.n,
@@ -222,7 +289,9 @@ def _http(config: Config, name: str, settings: HttpConfig) -> Model:
     except MoneyError as error:
         raise config.error(str(error), "models", name, "price") from error
     except ConfigError as error:
-        raise config.error(_bare(error), "models", name, error.key) from error
+        own = settings.replicas and getattr(settings.replicas[number], error.key, None) is not None
+        place = ("replicas", f"[{number}]", error.key) if own else (error.key,)
+        raise config.error(_bare(error), "models", name, *place) from error
 
 
 def _bare(error: ConfigError) -> str:

@@ -88,10 +88,33 @@ class LedgerConfig(_Section, frozen=True, kw_only=True):
     keep_texts: Name | None = None
 
 
+Stickiness = Literal["escalate", "off"]
+
+
 class PlansConfig(_Section, frozen=True, kw_only=True):
-    """Which plans are served."""
+    """Which plans are served, beside those that have a table of their own.
+
+    Attributes:
+        sticky: whether sessions go on with the stronger model that they came to.
+    """
 
     files: tuple[Name, ...] = ()
+    sticky: Stickiness = "escalate"
+
+
+class PlanConfig(_Section, frozen=True, kw_only=True):
+    """A plan without a file: a policy, which promises nothing.
+
+    Attributes:
+        answer: how final answers are read from texts.
+        sticky: as that of all plans, for this one.
+        params: the policy's own keys.
+    """
+
+    kind: str
+    answer: Name = "text"
+    sticky: Stickiness | None = None
+    params: dict[str, Any] = {}
 
 
 class PriceConfig(_Section, frozen=True, kw_only=True):
@@ -168,11 +191,34 @@ class RecordedConfig(_Section, frozen=True, kw_only=True):
     seed: int = 0
 
 
+class BreakerConfig(_Section, frozen=True, kw_only=True):
+    """When an upstream is left alone; see `farthing.models.breaker.BreakerRule`."""
+
+    failures: Annotated[int, msgspec.Meta(ge=0)] = 5
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    calls: Annotated[int, msgspec.Meta(ge=1)] = 20
+    window_s: Seconds = 30
+    pause_s: Seconds = 10
+
+
+class ReplicaConfig(_Section, frozen=True, kw_only=True):
+    """One of a model's upstreams; what it leaves out is as the model says."""
+
+    base_url: Name | None = None
+    model: Name | None = None
+    key_env: Name | None = None
+    headers: dict[str, str] | None = None
+    label: Name | None = None
+
+
 class HttpConfig(_Section, frozen=True, kw_only=True):
-    """An upstream; see `farthing.models.http.HttpModel`."""
+    """An upstream, or several `replicas` at one price.
+
+    See `farthing.models.http.HttpModel` and `farthing.models.replicas.Upstreams`.
+    """
 
     kind: str
-    base_url: Name
+    base_url: Name | None = None
     model: Name | None = None
     key_env: Name | None = None
     headers: dict[str, str] = {}
@@ -183,12 +229,38 @@ class HttpConfig(_Section, frozen=True, kw_only=True):
     env_proxy: bool = False
     on_disconnect: Literal["drain", "cancel"] = "drain"
     drain_timeout_s: Seconds = 300
+    retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
+    retry_after_max_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 20
+    total_timeout_s: Seconds | None = None
+    affinity: Annotated[float, msgspec.Meta(ge=0)] = 2
+    breaker: BreakerConfig = BreakerConfig()
+    replicas: tuple[ReplicaConfig, ...] = ()
     price: PriceConfig | None = None
     prices: tuple[PriceEntry, ...] = ()
 
     def __post_init__(self) -> None:
         if self.price is not None and self.prices:
             raise ValueError("state either price or prices")
+        if self.base_url is None:
+            if not self.replicas:
+                raise ValueError("missing key base_url")
+            for number, replica in enumerate(self.replicas):
+                if replica.base_url is None:
+                    raise ValueError(f"entry {number + 1} of replicas: missing key base_url")
+
+    @property
+    def upstreams(self) -> tuple[ReplicaConfig, ...]:
+        """Its replicas, with what the model says for all of them; at least one."""
+        return tuple(
+            ReplicaConfig(
+                base_url=replica.base_url or self.base_url,
+                model=replica.model or self.model,
+                key_env=replica.key_env or self.key_env,
+                headers=self.headers if replica.headers is None else replica.headers,
+                label=replica.label,
+            )
+            for replica in self.replicas or (ReplicaConfig(),)
+        )
 
 
 ModelConfig = TinyConfig | RecordedConfig | HttpConfig
@@ -206,6 +278,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         path: the file, as the user named it.
         plan_files: plans to serve, as paths that hold from the working directory.
+        plans: plans that have a table instead of a file, by name.
+        sticky: whether sessions stay with the stronger model, where a plan does not say.
         lines: where the keys stand in the file.
     """
 
@@ -214,6 +288,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ledger: LedgerConfig
     models: Mapping[str, ModelConfig]
     plan_files: tuple[Path, ...]
+    plans: Mapping[str, PlanConfig] = {}
+    sticky: Stickiness = "escalate"
     lines: Mapping[tuple[str, ...], int] = {}
 
     def error(self, message: str, *key: str) -> ConfigError:
@@ -274,7 +350,15 @@ def _build(
     gateway = msgspec.structs.replace(
         gateway, **{key: value for key, value in changes.items() if value is not None}
     )
-    files = _section(path, lines, tables, PlansConfig, "plans").files
+    told = tables.get("plans", {})
+    named = {
+        name: _plan(path, lines, name, table)
+        for name, table in (told.items() if isinstance(told, dict) else ())
+        if isinstance(table, dict) and name not in PlansConfig.__struct_fields__
+    }
+    if named:
+        told = {key: value for key, value in told.items() if key not in named}
+    plan_settings = _section(path, lines, {"plans": told}, PlansConfig, "plans")
     models = tables.get("models")
     if not isinstance(models, dict) or not models:
         raise _error(path, lines, "no model is configured; add a table [models.NAME]", ["models"])
@@ -284,6 +368,8 @@ def _build(
         ledger=_section(path, lines, tables, LedgerConfig, "ledger"),
         models={name: _model(path, lines, models, name) for name in models},
         plan_files=(),
+        plans=named,
+        sticky=plan_settings.sticky,
         lines=lines,
     )
     asks = gateway.token_env or gateway.keys
@@ -294,7 +380,7 @@ def _build(
             "gateway",
             "host",
         )
-    found = (*(config.file(file) for file in files), *(Path(plan) for plan in plans))
+    found = (*(config.file(file) for file in plan_settings.files), *(Path(plan) for plan in plans))
     return msgspec.structs.replace(config, plan_files=tuple(dict.fromkeys(found)))
 
 
@@ -318,6 +404,30 @@ def _model(
     return _section(path, lines, models, KINDS[kind], *key)
 
 
+def _plan(
+    path: str, lines: Mapping[tuple[str, ...], int], name: str, table: dict[str, Any]
+) -> PlanConfig:
+    key = ("plans", name)
+    if not NAME.fullmatch(name):
+        message = "a plan's name is made of letters, digits and . _ : / @ # + -"
+        raise _error(path, lines, message, key)
+    own = {k: v for k, v in table.items() if k in ("kind", "answer", "sticky")}
+    plan = _section(path, lines, {name: own}, PlanConfig, *key)
+    params = {k: _floats(v) for k, v in table.items() if k not in own}
+    return msgspec.structs.replace(plan, params=params)
+
+
+def _floats(value: Any) -> Any:
+    """`value` with floats for the decimals that it is made of."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, list):
+        return [_floats(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _floats(item) for key, item in value.items()}
+    return value
+
+
 def _section(
     path: str,
     lines: Mapping[tuple[str, ...], int],
@@ -335,14 +445,19 @@ def _section(
         text = parts["text"].replace("`", "")
         unknown = _FIELD_IN_ERROR.search(str(error))
         if unknown:
-            owners: dict[str, Any] = {"price": PriceConfig, "prices": PriceEntry}
+            owners: dict[str, Any] = {
+                "price": PriceConfig,
+                "prices": PriceEntry,
+                "breaker": BreakerConfig,
+                "replicas": ReplicaConfig,
+            }
             owner = owners.get(inner[0], kind) if len(inner) == 1 else kind
             field = unknown["field"]
             place.append(field)
             text = f"unknown key{_did_you_mean(field, owner.__struct_encode_fields__)}"
         text = text.replace("Object missing required field", "missing key")
         text = text[:1].lower() + text[1:]
-        if place[:1] == ["prices"] and len(place) > 1:
+        if place[:1] in (["prices"], ["replicas"]) and len(place) > 1:
             text = f"entry {int(place[1].strip('[]')) + 1}: {text}"
         raise _error(path, lines, text, [*key, *place]) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,6 +131,10 @@ def error_response(error: BaseException, operation: str | None = None) -> web.Re
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if isinstance(error, BudgetRefusedError):
         headers |= error.headers
+    if isinstance(error, UpstreamError) and error.retry_after_s is not None:
+        headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
+        if error.retry_after_s > PATIENCE_S:
+            headers["x-should-retry"] = "false"
     if isinstance(error, LedgerAwayError):
         headers[hdrs.RETRY_AFTER] = "1"
     elif isinstance(error, LedgerError):

@@ -25,6 +25,7 @@ from farthing.ledger import MemoryLedger, Store
 from farthing.ledger.keyring import KeyRefusedError, KeyRing
 from farthing.ledger.keys import Key
 from farthing.models.http import HttpModel
+from farthing.models.replicas import Upstreams
 from farthing.signals import reader
 
 Reader = Callable[[str], str | None]
@@ -191,7 +192,10 @@ class Service:
 
     def is_raw(self, model: str) -> bool:
         """Whether `model` takes and gives an upstream's own bytes."""
-        return isinstance(self.models.get(model), HttpModel)
+        found = self.models.get(model)
+        if isinstance(found, Upstreams):
+            found = found.models[0]
+        return isinstance(found, HttpModel)
 
     async def aclose(self, seconds: float = 0) -> int:
         """Wait for calls whose clients have left, then close models and ledger.
@@ -201,7 +205,7 @@ class Service:
         """
         late = await self.drains.wait(seconds)
         for model in self.models.values():
-            if isinstance(model, HttpModel):
+            if isinstance(model, HttpModel | Upstreams):
                 await model.aclose()
         if self.keys is not None:
             self.keys.close()
