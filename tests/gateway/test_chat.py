@@ -189,9 +189,8 @@ async def test_settings_reach_the_models_of_a_plan(gateway: Any) -> None:
     (sent,) = gateway.upstream.requests
     assert {key: sent[key] for key in settings} == settings
     assert sent["response_format"] == {"type": "json_object"}
-    await gateway.chat(model="lone", stream=True, stream_options={"include_usage": True})
-    assert "stream" not in gateway.upstream.requests[1]
-    assert "stream_options" not in gateway.upstream.requests[1]
+    await gateway.chat(model="lone", stream=True, stream_options={"include_obfuscation": True})
+    assert gateway.upstream.requests[1]["stream_options"] == {"include_usage": True}
 
 
 async def test_a_plan_shows_signs_of_life(start: Any) -> None:

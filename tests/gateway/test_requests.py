@@ -178,7 +178,7 @@ async def test_the_right_token_stays_here(start: Any) -> None:
         ("GET", "/v1/chat/completions", 405),
         ("POST", "/v1/models", 405),
         ("GET", "/", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/audio/speech", 404),
         ("GET", "/v1/models/../../etc/passwd", 404),
     ],
 )

@@ -78,6 +78,13 @@ class Request:
                 return message.text
         return self.messages[-1].text if self.messages else ""
 
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer is to be JSON, whatever its schema."""
+        wanted = self.extra.get("response_format")
+        kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+        return kind in ("json_object", "json_schema")
+
     def question_id(self) -> str:
         """`question`, or else 16 hexadecimal digits of the digest of the messages."""
         if self.question:

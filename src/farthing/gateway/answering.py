@@ -17,9 +17,9 @@ from farthing.gateway.calls import (
     failures_booked,
     told,
 )
-from farthing.gateway.errors import cause, error_body, error_response, log_error
+from farthing.gateway.endpoint import Call, Endpoint
+from farthing.gateway.errors import cause, error_body, error_response, log_error, status_of
 from farthing.gateway.service import Service
-from farthing.gateway.wire import ChatCall, encode
 
 _EVENT_STREAM = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -30,7 +30,7 @@ LAST_WORDS_S = 5.0
 
 
 async def answer(
-    http: web.Request, service: Service, call: ChatCall, tags: Mapping[str, str]
+    http: web.Request, service: Service, call: Call, tags: Mapping[str, str]
 ) -> web.StreamResponse:
     """Answer `call`; everything it cost is booked before the answer is complete.
 
@@ -44,7 +44,7 @@ async def answer(
         except ConnectionError:
             raise
         except Exception as error:
-            failed = error_response(error, operation.id)
+            failed = error_response(error, operation.id, call.endpoint.error)
             failed.headers.update(headers)
             return failed
 
@@ -52,14 +52,14 @@ async def answer(
 async def _answer(
     http: web.Request,
     service: Service,
-    call: ChatCall,
+    call: Call,
     operation: Operation,
     headers: Mapping[str, str],
 ) -> web.StreamResponse:
     """Answer `call` by `operation`; `headers` are sent with the answer."""
     timeout_s = service.config.request_timeout_s
     if call.stream:
-        client = _Stream(http, timeout_s, headers)
+        client = _Stream(http, call.endpoint, timeout_s, headers)
         async with client.errors_as_events(operation):
             await answer_stream(service, call, operation, client)
         return client.response
@@ -77,10 +77,12 @@ class _Stream:
         headers: sent with the first bytes.
     """
 
-    def __init__(self, http: web.Request, timeout_s: float, always: Mapping[str, str]) -> None:
+    def __init__(
+        self, http: web.Request, endpoint: Endpoint, timeout_s: float, always: Mapping[str, str]
+    ) -> None:
         self.headers: dict[str, str] = {}
         self._always = always
-        self._http, self._timeout_s = http, timeout_s
+        self._http, self._endpoint, self._timeout_s = http, endpoint, timeout_s
         self._response: web.StreamResponse | None = None
 
     async def write(self, data: bytes) -> None:
@@ -126,9 +128,10 @@ class _Stream:
 
     async def _end_with(self, error: BaseException) -> None:
         """End the answer with an error; a client that does not even read that is cut off."""
+        told = self._endpoint.error(error_body(error)["error"], status_of(error))
         try:
             async with asyncio.timeout(LAST_WORDS_S):
-                await self.close(b"data: " + encode(error_body(error)) + b"\n\n")
+                await self.close(self._endpoint.error_event(told))
         except TimeoutError:
             if self._http.transport is not None:
                 self._http.transport.abort()

@@ -12,13 +12,16 @@ import farthing
 from farthing.core.errors import RequestError
 from farthing.gateway.answering import answer
 from farthing.gateway.calls import checked, unknown_model
+from farthing.gateway.endpoint import Endpoint, openai_error, read
+from farthing.gateway.endpoints import ENDPOINTS
 from farthing.gateway.errors import cause, error_response, shape
+from farthing.gateway.fields import Fields, encode
 from farthing.gateway.metadata import read_label, read_tags
 from farthing.gateway.service import Service
-from farthing.gateway.wire import encode, read_call
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ErrorShape = Callable[[Fields, int], dict[str, Any]]
 Guarded = Callable[[web.Request, Service], Awaitable[web.StreamResponse]]
 
 MEGABYTE = 2**20
@@ -29,7 +32,8 @@ def create_app(service: Service) -> web.Application:
     """The application that serves `service`; the caller closes the service afterwards."""
     app = web.Application(client_max_size=int(service.config.max_body_mb * MEGABYTE))
     app[SERVICE] = service
-    app.router.add_post("/v1/chat/completions", _guarded(chat))
+    for endpoint in ENDPOINTS:
+        app.router.add_post(endpoint.path, _guarded(_asking(endpoint), endpoint.error))
     app.router.add_get("/v1/models", _guarded(models))
     app.router.add_get("/v1/models/{name:.+}", _guarded(model))
     app.router.add_get("/healthz", health)
@@ -42,15 +46,15 @@ def json_response(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=encode(value), status=status, content_type="application/json")
 
 
-def _guarded(handler: Guarded) -> Handler:
-    """`handler` for those who may come in, its errors told in OpenAI's shape.
+def _guarded(handler: Guarded, error_shape: ErrorShape = openai_error) -> Handler:
+    """`handler` for those who may come in, its errors told in the shape `error_shape`.
 
     It is handed what its client may see of the service.
     """
 
     async def guarded(http: web.Request) -> web.StreamResponse:
         try:
-            service = await http.app[SERVICE].admit(http.headers.get(hdrs.AUTHORIZATION))
+            service = await http.app[SERVICE].admit(_authorization(http))
             return await handler(http, service)
         except ConnectionError:
             return web.Response(status=CLIENT_LEFT)
@@ -59,26 +63,46 @@ def _guarded(handler: Guarded) -> Handler:
             told = shape(
                 f"the body is larger than max_body_mb = {limit:g}", "invalid_request_error"
             )
-            return json_response(told, 413)
+            return json_response(error_shape(told["error"], 413), 413)
         except web.RequestPayloadError as error:
-            return error_response(RequestError(f"the body cannot be read: {error}"))
+            unread = RequestError(f"the body cannot be read: {error}")
+            return error_response(unread, told=error_shape)
         except Exception as error:
-            return error_response(cause(error))
+            return error_response(cause(error), told=error_shape)
 
     return guarded
 
 
-async def chat(http: web.Request, service: Service) -> web.StreamResponse:
-    """`POST /v1/chat/completions`."""
-    service.ledger.check()
-    most, told = service.config.max_body_mb * MEGABYTE, http.content_length or 0
-    if told > most:
-        raise web.HTTPRequestEntityTooLarge(int(most), told)
-    async with asyncio.timeout(service.config.request_timeout_s):
-        body = await http.read()
-    question = read_label("x-farthing-question", http.headers.get("x-farthing-question", ""))
-    tags = read_tags(http.headers.get("x-farthing-tags"))
-    return await answer(http, service, checked(service, read_call(body, question)), tags)
+def _authorization(http: web.Request) -> str | None:
+    """The header `Authorization`, or what Anthropic's clients send in its place."""
+    sent, key = http.headers.get(hdrs.AUTHORIZATION), http.headers.get("x-api-key")
+    return f"Bearer {key}" if sent is None and key is not None else sent
+
+
+def _asking(endpoint: Endpoint) -> Guarded:
+    """The handler of an endpoint that answers calls."""
+
+    async def asked(http: web.Request, service: Service) -> web.StreamResponse:
+        service.ledger.check()
+        most, told = service.config.max_body_mb * MEGABYTE, http.content_length or 0
+        if told > most:
+            raise web.HTTPRequestEntityTooLarge(int(most), told)
+        async with asyncio.timeout(service.config.request_timeout_s):
+            body = await http.read()
+        sent = http.headers
+        call = read(
+            endpoint,
+            body,
+            question=read_label("x-farthing-question", sent.get("x-farthing-question", "")),
+            session=read_label("x-farthing-session", sent.get("x-farthing-session", "")),
+            headers={
+                name: read_label(name, sent[name]) for name in endpoint.headers if name in sent
+            },
+        )
+        tags = read_tags(sent.get("x-farthing-tags"))
+        return await answer(http, service, checked(service, call), tags)
+
+    return asked
 
 
 async def models(http: web.Request, service: Service) -> web.Response:
@@ -119,7 +143,7 @@ async def health(http: web.Request) -> web.Response:
 
 async def unknown(http: web.Request) -> web.Response:
     """Every other address."""
-    known = ("/v1/chat/completions", "/v1/models", "/healthz")
+    known = (*(endpoint.path for endpoint in ENDPOINTS), "/v1/models", "/healthz")
     status = 405 if http.path in known else 404
     what = f"{http.method} is not answered" if status == 405 else "there is nothing"
     message = f"{what} at {http.path}; this gateway has {', '.join(known)}"

@@ -13,9 +13,9 @@ from farthing.budgets.reservations import Ask, Refusal, Reservation
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost, Rates
 from farthing.cost.prices import Price
+from farthing.gateway.endpoint import Call
 from farthing.gateway.errors import BudgetRefusedError
 from farthing.gateway.service import Service
-from farthing.gateway.wire import ChatCall
 from farthing.ledger.rows import new_id
 from farthing.policies import Cascade, Single
 from farthing.policies.stickiness import unstick
@@ -89,7 +89,7 @@ def _by_model(operation: Operation) -> dict[str, Cost]:
 
 
 async def admit(
-    service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes
+    service: Service, call: Call, tags: Mapping[str, str], body: bytes
 ) -> Admitted | None:
     """Reserve for `call`; None where there are no budgets.
 
@@ -107,7 +107,7 @@ async def admit(
     return Admitted(book, answered, service.drains)
 
 
-def ask(service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes) -> Ask:
+def ask(service: Service, call: Call, tags: Mapping[str, str], body: bytes) -> Ask:
     """What is known of a request before it begins."""
     calls, bounded = _calls(service, call)
     found = scopes(
@@ -129,7 +129,7 @@ def ask(service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes) 
         calls=[(price.rates, samples) for price, samples in known],
     )
     open_ended = any(price.per_second or price.calls for price, _ in known)
-    if not bounded or open_ended or len(known) < len(calls) or b"image_url" in body:
+    if not bounded or open_ended or len(known) < len(calls) or not call.is_bounded:
         return replace(typical, bound=None)
     dearest = [
         (_dearest(service.prices.prices(service.models[name].card)), samples)
@@ -139,7 +139,7 @@ def ask(service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes) 
     return replace(typical, bound=worst.bound)
 
 
-def _calls(service: Service, call: ChatCall) -> tuple[list[tuple[str, int]], bool]:
+def _calls(service: Service, call: Call) -> tuple[list[tuple[str, int]], bool]:
     """The models that `call` can reach with the most samples of each; whether that is all."""
     plan = service.plans.get(call.model)
     if plan is None:

@@ -10,18 +10,19 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from farthing.budgets import Operation
-from farthing.core.errors import FarthingError, UnknownModelError
-from farthing.core.response import Response
+from farthing.core.errors import FarthingError, RequestError, UnknownModelError
+from farthing.core.request import Request
+from farthing.core.response import Chunk, Response
 from farthing.gateway.budgeting import admit
+from farthing.gateway.endpoint import Call, Writer, pieces
 from farthing.gateway.errors import cause
 from farthing.gateway.metadata import farthing_headers, farthing_json
 from farthing.gateway.service import ServedPlan, Service
-from farthing.gateway.wire import ChatCall, StreamWriter, answer_json, check_plain_text
+from farthing.gateway.wire import check_can
 from farthing.ledger import Status
 
 logger = logging.getLogger("farthing.gateway")
 
-_DONE = b"[DONE]"
 _ALIVE = b": farthing is deciding\n\n"
 
 
@@ -51,20 +52,47 @@ class Sink(Protocol):
         ...
 
 
-def checked(service: Service, call: ChatCall) -> ChatCall:
+def checked(service: Service, call: Call) -> Call:
     """`call` as what it names can answer it; RequestError if nothing of the name can."""
     name = call.model
     if not service.may_use(name):
         raise unknown_model(service, name)
-    if name in service.plans:
-        check_plain_text(f"plan {name!r}", call.request, samples=False)
-        return replace(call, request=replace(call.request, raw=None))
-    if not service.is_raw(name):
-        card = service.models[name].card
-        check_plain_text(
-            f"model {name!r}", call.request, samples=card.n, logprobs="logprobs" in card.shows
+    plan = service.plans.get(name)
+    if plan is None and service.is_raw(name, call.request.api):
+        return call
+    who = f"model {name!r}" if plan is None else f"plan {name!r}"
+    request = _translated(who, call)
+    cards = [service.models[model].card for model in (plan.models if plan else (name,))]
+    check_can(
+        who,
+        request,
+        samples=plan is None and cards[0].n,
+        logprobs=plan is None and "logprobs" in cards[0].shows,
+        tools=all("tools" in card.shows for card in cards),
+    )
+    for card in cards:
+        service.check(card.name, request)
+    return replace(call, request=request)
+
+
+def _translated(who: str, call: Call) -> Request:
+    """The request as a chat request; RequestError if it cannot be told so."""
+    endpoint, asked = call.endpoint, call.request
+    if endpoint.translate is None:
+        raise RequestError(
+            f"{who} does not answer at {endpoint.path}; ask a model whose upstream does",
+            param="model",
+            code="unsupported",
         )
-    return call
+    request = asked if endpoint.api == "chat" else endpoint.translate(call.fields)
+    return replace(
+        request, question=asked.question, session=asked.session, raw=None, api="chat", headers={}
+    )
+
+
+def _writer(call: Call, operation: Operation) -> Writer:
+    assert call.endpoint.writer is not None
+    return call.endpoint.writer(call, operation.id)
 
 
 def unknown_model(service: Service, name: str) -> UnknownModelError:
@@ -78,7 +106,7 @@ def unknown_model(service: Service, name: str) -> UnknownModelError:
 
 @asynccontextmanager
 async def admitted(
-    service: Service, call: ChatCall, tags: Mapping[str, str], body: bytes
+    service: Service, call: Call, tags: Mapping[str, str], body: bytes
 ) -> AsyncIterator[tuple[Operation, dict[str, str]]]:
     """An operation for `call`, and headers that go with its answer.
 
@@ -132,7 +160,7 @@ async def book_failure(operation: Operation, status: Status, error: str | None) 
         logger.error("operation %s: %s", operation.id, unbooked)
 
 
-async def answer_whole(service: Service, call: ChatCall, operation: Operation) -> Answer:
+async def answer_whole(service: Service, call: Call, operation: Operation) -> Answer:
     """Answer `call` in one piece; everything it cost is booked by then."""
     plan = service.plans.get(call.model)
     if plan is None:
@@ -143,14 +171,14 @@ async def answer_whole(service: Service, call: ChatCall, operation: Operation) -
         response = await plan.policy.answer(call.request, operation)
         await _finish_plan(operation, response)
         name, answered_by = plan.name, response.model
-    body = response.raw if plan is None else None
+    body = response.raw if call.request.raw is not None else None
     if body is None:
         farthing = farthing_json(operation, name, answered_by)
-        body = answer_json(call, response, operation.usage, farthing)
+        body = _writer(call, operation).whole(response, operation.usage, farthing)
     return Answer(body, farthing_headers(operation, name, answered_by, done=True))
 
 
-async def answer_stream(service: Service, call: ChatCall, operation: Operation, sink: Sink) -> None:
+async def answer_stream(service: Service, call: Call, operation: Operation, sink: Sink) -> None:
     """Answer `call` piece by piece into `sink`; everything is booked before its last piece."""
     plan = service.plans.get(call.model)
     if plan is None:
@@ -163,51 +191,60 @@ async def _finish_plan(operation: Operation, response: Response) -> None:
     await operation.finish("ok", response, signal=response.samples[0].columns.get("signal"))
 
 
-async def _stream_model(sink: Sink, call: ChatCall, operation: Operation) -> None:
+async def _stream_model(sink: Sink, call: Call, operation: Operation) -> None:
     """Pass a model's answer on as it comes; its end is held back until it is booked."""
     sink.headers = farthing_headers(operation, None, call.model, done=False)
-    writer = StreamWriter(call, operation.id)
-    finished: dict[int, str] = {}
-    tail: bytes | None = None
+    writer = None if call.request.raw is not None else _writer(call, operation)
+    tail = b""
     async with aclosing(operation.stream(call.model, call.request, node="single")) as chunks:
         async for chunk in chunks:
-            if chunk.raw is not None:
-                tail = chunk.raw if _DONE in chunk.raw and not chunk.text else b""
-                if chunk.raw and not tail:
-                    await sink.write(chunk.raw)
-                continue
-            if chunk.text or chunk.tokens:
-                await sink.write(writer.text(chunk.text, chunk.index, chunk.tokens))
-            if chunk.finish_reason is not None:
-                finished[chunk.index] = chunk.finish_reason
+            data = (chunk.raw or b"") if writer is None else writer.chunk(chunk)
+            if writer is None and chunk.last:
+                tail = data
+            elif data:
+                await sink.write(data)
         await operation.finish("ok", operation.attempts[-1].response)
-        if tail is None:
-            farthing = farthing_json(operation, None, call.model)
-            tail = writer.end(finished, operation.usage, farthing)
+        if writer is not None:
+            tail = writer.end(operation.usage, farthing_json(operation, None, call.model))
         await sink.close(tail)
 
 
 async def _stream_plan(
-    sink: Sink, keepalive_s: float, call: ChatCall, operation: Operation, plan: ServedPlan
+    sink: Sink, keepalive_s: float, call: Call, operation: Operation, plan: ServedPlan
 ) -> None:
-    """Comments while the plan decides, then its answer.
+    """Comments while the plan decides, then its answer, live if it is a final call's.
 
     Headers go out with the first comment, and tell the cost only if the plan was faster.
     """
-    name = plan.name
+    name, writer = plan.name, _writer(call, operation)
+    turn, live = asyncio.Lock(), False
     sink.headers = farthing_headers(operation, name, None, done=False)
+
+    async def show(chunk: Chunk) -> None:
+        nonlocal live
+        data = writer.chunk(replace(chunk, tokens=None))
+        async with turn:
+            if not live:
+                live, answered_by = True, operation.attempts[-1].model
+                sink.headers = farthing_headers(operation, name, answered_by, done=False)
+            if data:
+                await sink.write(data)
+
+    operation.live = show
     deciding = asyncio.ensure_future(plan.policy.answer(call.request, operation))
     try:
         while not (await asyncio.wait({deciding}, timeout=keepalive_s))[0]:
-            await sink.write(_ALIVE)
+            async with turn:
+                if not live:
+                    await sink.write(_ALIVE)
         response = deciding.result()
         await _finish_plan(operation, response)
-        sink.headers = farthing_headers(operation, name, response.model, done=True)
-        writer = StreamWriter(call, operation.id)
-        for piece in writer.pieces(response.samples[0]):
-            await sink.write(piece)
-        finished = {0: response.samples[0].finish_reason or "stop"}
+        if not live:
+            sink.headers = farthing_headers(operation, name, response.model, done=True)
+            for chunk in pieces(response.samples[0]):
+                if data := writer.chunk(chunk):
+                    await sink.write(data)
         farthing = farthing_json(operation, name, response.model)
-        await sink.close(writer.end(finished, operation.usage, farthing))
+        await sink.close(writer.end(operation.usage, farthing))
     finally:
         deciding.cancel()

@@ -218,10 +218,12 @@ class HttpConfig(_Section, frozen=True, kw_only=True):
     """
 
     kind: str
+    api: Literal["openai", "anthropic"] = "openai"
     base_url: Name | None = None
     model: Name | None = None
     key_env: Name | None = None
     headers: dict[str, str] = {}
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 4096
     timeout_s: Seconds = 120
     connect_timeout_s: Seconds = 10
     n: bool = True
@@ -263,30 +265,11 @@ class HttpConfig(_Section, frozen=True, kw_only=True):
         )
 
 
-class LlamaConfig(_Section, frozen=True, kw_only=True):
-    """A GGUF file in this process; see `farthing.models.llama.LlamaModel`."""
-
-    kind: str
-    path: Name
-    context: Annotated[int, msgspec.Meta(ge=16, le=10_000_000)] = 4096
-    slots: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
-    threads: Annotated[int, msgspec.Meta(ge=1, le=512)] | None = None
-    draft: Name | None = None
-    system: Name | None = None
-    price: PriceConfig | None = None
-    prices: tuple[PriceEntry, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.price is not None and self.prices:
-            raise ValueError("state either price or prices")
-
-
-ModelConfig = TinyConfig | RecordedConfig | HttpConfig | LlamaConfig
+ModelConfig = TinyConfig | RecordedConfig | HttpConfig
 KINDS: dict[str, type[ModelConfig]] = {
     "tiny": TinyConfig,
     "http": HttpConfig,
     "recorded": RecordedConfig,
-    "llama": LlamaConfig,
 }
 SectionType = TypeVar("SectionType", bound=_Section)
 

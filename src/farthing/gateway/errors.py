@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -122,8 +122,15 @@ def _type(status: int) -> str:
     return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
-def error_response(error: BaseException, operation: str | None = None) -> web.Response:
-    """The answer that tells a client of `error`, which is logged."""
+def error_response(
+    error: BaseException,
+    operation: str | None = None,
+    told: Callable[[Mapping[str, Any], int], dict[str, Any]] | None = None,
+) -> web.Response:
+    """The answer that tells a client of `error`, which is logged.
+
+    `told` makes its body of the error object and the status, if not as OpenAI's endpoints.
+    """
     log_error(error, operation)
     status = status_of(error)
     headers = {"x-farthing-operation": operation} if operation else {}
@@ -139,8 +146,9 @@ def error_response(error: BaseException, operation: str | None = None) -> web.Re
         headers[hdrs.RETRY_AFTER] = "1"
     elif isinstance(error, LedgerError):
         headers["x-should-retry"] = "false"  # OpenAI's clients would pay again
+    body = error_body(error)
     return web.Response(
-        body=msgspec.json.encode(error_body(error)),
+        body=msgspec.json.encode(told(body["error"], status) if told else body),
         status=status,
         headers=headers,
         content_type="application/json",

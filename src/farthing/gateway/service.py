@@ -16,11 +16,12 @@ from farthing.budgets.refused import refuse
 from farthing.core.errors import LedgerError
 from farthing.core.money import Cost
 from farthing.core.protocols import Model, Policy
+from farthing.core.request import Request
 from farthing.cost import PriceBook
 from farthing.gateway.alerts import Alerts
 from farthing.gateway.config import GatewayConfig
+from farthing.gateway.endpoint import Call
 from farthing.gateway.errors import AccessError
-from farthing.gateway.wire import ChatCall
 from farthing.ledger import MemoryLedger, Store
 from farthing.ledger.keyring import KeyRefusedError, KeyRing
 from farthing.ledger.keys import Key
@@ -143,7 +144,7 @@ class Service:
 
     def operation(
         self,
-        call: ChatCall,
+        call: Call,
         labels: Mapping[str, str],
         *,
         id: str | None = None,
@@ -152,6 +153,8 @@ class Service:
         """A new operation for `call`, its start booked."""
         plan = self.plans.get(call.model)
         answer = plan.answer if plan else self.config.answer
+        if call.request.wants_json:
+            answer = "json"
         return Operation(
             self.models,
             prices=self.prices,
@@ -166,11 +169,11 @@ class Service:
             **self._booked(call, labels),
         )
 
-    def refuse(self, call: ChatCall, labels: Mapping[str, str], reason: str) -> None:
+    def refuse(self, call: Call, labels: Mapping[str, str], reason: str) -> None:
         """Book that `call` was refused; does not wait for the ledger."""
         refuse(self.ledger, reason, **self._booked(call, labels))
 
-    def _booked(self, call: ChatCall, labels: Mapping[str, str]) -> dict[str, Any]:
+    def _booked(self, call: Call, labels: Mapping[str, str]) -> dict[str, Any]:
         """What is booked of a call, whether it is answered or not."""
         plan = self.plans.get(call.model)
         return {
@@ -190,12 +193,23 @@ class Service:
             self._readers[name] = reader(name)
         return self._readers[name]
 
-    def is_raw(self, model: str) -> bool:
-        """Whether `model` takes and gives an upstream's own bytes."""
+    def is_raw(self, model: str, api: str) -> bool:
+        """Whether `model` takes and gives an upstream's own bytes in the format `api`."""
+        upstream = self._upstream(model)
+        return upstream is not None and upstream.speaks(api)
+
+    def check(self, model: str, request: Request) -> None:
+        """RequestError for what cannot be told to `model`; nothing is sent."""
+        upstream = self._upstream(model)
+        if upstream is not None:
+            upstream.check(request)
+
+    def _upstream(self, model: str) -> HttpModel | None:
+        """The first upstream of `model`; None if it has none."""
         found = self.models.get(model)
         if isinstance(found, Upstreams):
             found = found.models[0]
-        return isinstance(found, HttpModel)
+        return found if isinstance(found, HttpModel) else None
 
     async def aclose(self, seconds: float = 0) -> int:
         """Wait for calls whose clients have left, then close models and ledger.
