@@ -30,6 +30,7 @@ from farthing.gateway.config import (
     TOKEN_PRICES,
     Config,
     HttpConfig,
+    LlamaConfig,
     PriceConfig,
     PriceEntry,
     RecordedConfig,
@@ -109,25 +110,28 @@ def build_prices(config: Config) -> PriceBook:
     """The price book with what `config` overrides; ConfigError for prices that are none."""
     overrides = {}
     for name, settings in config.models.items():
-        if isinstance(settings, HttpConfig) and (prices := _prices(config, name, settings)):
+        if isinstance(settings, HttpConfig | LlamaConfig) and (
+            prices := _prices(config, name, settings)
+        ):
             overrides[name] = prices
     return PriceBook(overrides)
 
 
 def price_card(config: Config, name: str) -> ModelCard:
-    """What the price book needs to know of the http model `name`, without making it."""
+    """What the price book needs to know of the model `name`, without connecting or loading it."""
     settings = config.models[name]
-    if not isinstance(settings, HttpConfig):
+    if not isinstance(settings, HttpConfig | LlamaConfig):
         return _model(config, name).card
     try:
         rates = _card_rates(settings.price)
     except MoneyError as error:
         raise config.error(str(error), "models", name, "price") from error
+    upstream = settings.upstreams[0].model or name if isinstance(settings, HttpConfig) else None
     return ModelCard(
         name,
         rates=rates,
         price_source="config" if rates else None,
-        upstream_name=settings.upstreams[0].model or name,
+        upstream_name=upstream,
     )
 
 
@@ -231,6 +235,8 @@ def _model(config: Config, name: str) -> Model:
             return _recorded(config, name, recorded)
         case HttpConfig() as http:
             return _http(config, name, http)
+        case LlamaConfig() as llama:
+            return _llama(config, name, llama)
     raise config.error("this kind of model cannot be made", *key, "kind")
 
 
@@ -246,6 +252,26 @@ def _recorded(config: Config, name: str, settings: RecordedConfig) -> Model:
     except DataError as error:
         raise config.error(str(error), "models", name, "path") from error
     return RecordedModel(drawn, settings.model, name)
+
+
+def _llama(config: Config, name: str, settings: LlamaConfig) -> Model:
+    from farthing.models.llama import LlamaModel
+
+    try:
+        return LlamaModel(
+            name,
+            config.file(settings.path),
+            context=settings.context,
+            slots=settings.slots,
+            threads=settings.threads,
+            draft=None if settings.draft is None else config.file(settings.draft),
+            system=settings.system,
+            rates=_card_rates(settings.price),
+        )
+    except MoneyError as error:
+        raise config.error(str(error), "models", name, "price") from error
+    except ConfigError as error:
+        raise config.error(_bare(error), "models", name, error.key) from error
 
 
 def _http(config: Config, name: str, settings: HttpConfig) -> Model:
@@ -329,7 +355,7 @@ def _amount(usd: Decimal | None) -> int:
     return pico
 
 
-def _prices(config: Config, name: str, settings: HttpConfig) -> tuple[Price, ...]:
+def _prices(config: Config, name: str, settings: HttpConfig | LlamaConfig) -> tuple[Price, ...]:
     """The price book's entries for a model."""
     key = ("models", name, "prices")
     if settings.price is not None:

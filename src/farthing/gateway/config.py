@@ -265,11 +265,30 @@ class HttpConfig(_Section, frozen=True, kw_only=True):
         )
 
 
-ModelConfig = TinyConfig | RecordedConfig | HttpConfig
+class LlamaConfig(_Section, frozen=True, kw_only=True):
+    """A GGUF file in this process; see `farthing.models.llama.LlamaModel`."""
+
+    kind: str
+    path: Name
+    context: Annotated[int, msgspec.Meta(ge=16, le=10_000_000)] = 4096
+    slots: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
+    threads: Annotated[int, msgspec.Meta(ge=1, le=512)] | None = None
+    draft: Name | None = None
+    system: Name | None = None
+    price: PriceConfig | None = None
+    prices: tuple[PriceEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.price is not None and self.prices:
+            raise ValueError("state either price or prices")
+
+
+ModelConfig = TinyConfig | RecordedConfig | HttpConfig | LlamaConfig
 KINDS: dict[str, type[ModelConfig]] = {
     "tiny": TinyConfig,
     "http": HttpConfig,
     "recorded": RecordedConfig,
+    "llama": LlamaConfig,
 }
 SectionType = TypeVar("SectionType", bound=_Section)
 
