@@ -132,6 +132,24 @@ async def test_several_never_allow_several_times_the_limit(where, mode):
     assert all(row["ended_by"] == row["id"] for row in ended)
 
 
+async def test_a_lease_that_is_more_than_is_free_lets_nobody_in(where):
+    with Budgets(where) as store:
+        store.set(Budget("all", USD, mode="worst-case"))
+    async with gateways(where, 1) as [one]:
+        begun = [await one.begin() for _ in range(98)]
+        for reservation in begun[:20]:
+            await one.end(reservation, CENT * 2)
+        await one.ledger.flush()
+        assert isinstance(await one.begin(), Refusal)  # what is in flight is leased, 0.18 too much
+        for reservation in begun[20:60]:
+            one.book.cancel(reservation)
+        more = [await one.begin() for _ in range(40)]
+        admitted = [found for found in more if isinstance(found, Reservation)]
+        assert len(admitted) == 22  # 0.4 is spent, 0.38 in flight
+        for reservation in begun[60:] + admitted:
+            one.book.cancel(reservation)
+
+
 async def test_a_rate_is_shared(where):
     with Budgets(where) as store:
         store.set_rate(RateLimit("often", requests=30))

@@ -116,10 +116,10 @@ class Account:
         spent = self.window.at(now)
         if hold is None:
             return self._refusal("unbounded", spent, spent + self.in_flight(), now, None)
+        room = self.limit - spent - self.share.elsewhere
         if self.share.number and not self.budget.soft:
-            room = self.share.lease - self.pending
-        else:
-            room = self.limit - spent - self.share.elsewhere
+            # A lease can exceed what is free: what was in flight seemed to cost more once.
+            room = min(room, self.share.lease - self.pending)
         most = self.in_flight(kind, ask, hold, enough=room)
         if most <= room:
             return None
