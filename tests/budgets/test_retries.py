@@ -62,6 +62,11 @@ async def ask(op: Operation, stream: bool) -> str:
     return "".join([c.text async for c in op.stream("m", ASK, node="single")])
 
 
+async def draw(op: Operation, pieces: list[Chunk]) -> None:
+    async for chunk in op.stream("m", ASK, node="single"):
+        pieces.append(chunk)
+
+
 def kinds(ledger: MemoryLedger) -> list[tuple[str, str]]:
     return [(row.kind, row.status) for row in ledger.attempts]
 
@@ -141,8 +146,7 @@ async def test_nothing_is_asked_again_once_a_piece_has_been_passed_on() -> None:
         op, ledger = operation(model)
         pieces: list[Chunk] = []
         with pytest.raises(UpstreamError):
-            async for chunk in op.stream("m", ASK, node="single"):
-                pieces.append(chunk)
+            await draw(op, pieces)
         assert pieces
         assert (fake.calls, kinds(ledger)) == (1, [("sample", "failed")])
 
@@ -261,10 +265,9 @@ async def test_a_stream_is_ended_by_the_total_time_out() -> None:
     async with model_of([], total_timeout_s=0.3) as (model, (fake,)):
         fake.chunk_delay_s = 0.12
         op, ledger = operation(model)
-        pieces = []
+        pieces: list[Chunk] = []
         with pytest.raises(UpstreamError, match="total_timeout_s"):
-            async for chunk in op.stream("m", ASK, node="single"):
-                pieces.append(chunk)
+            await draw(op, pieces)
         assert 1 <= len(pieces) < 5
         await op.idle()
         assert kinds(ledger) == [("sample", "cancelled")]

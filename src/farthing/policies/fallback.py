@@ -61,12 +61,7 @@ class Fallback:
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters; a policy as a table with its `kind`."""
-        models = [
-            choice
-            if isinstance(choice, str)
-            else {"kind": getattr(choice, "kind", ""), **choice.get_params()}
-            for choice in self.models
-        ]
+        models = [choice if isinstance(choice, str) else _table(choice) for choice in self.models]
         return {"models": models, "on_timeout": self.on_timeout}
 
     @classmethod
@@ -83,6 +78,11 @@ class Fallback:
             for index, choice in enumerate(models)
         )
         return cls(choices, **params)
+
+
+def _table(policy: Policy) -> dict[str, Any]:
+    params = {key: value for key, value in policy.get_params().items() if value is not None}
+    return {"kind": getattr(policy, "kind", ""), **params}
 
 
 class _Part:
