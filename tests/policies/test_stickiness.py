@@ -14,7 +14,8 @@ from farthing.core.request import Message, Request
 from farthing.core.response import Response, Sample
 from farthing.cost import PriceBook
 from farthing.policies import Cascade, Fallback, Single, Stage
-from farthing.policies.stickiness import Sessions, Sticky, stick, unstick
+from farthing.policies.sessions import Sessions
+from farthing.policies.stickiness import Sticky, stick, unstick
 
 CASCADE = Cascade((Stage("s", 2, 1.0), Stage("m", 2, 1.0), Stage("l")))
 
@@ -46,9 +47,9 @@ class Table:
         self.policy = policy
         self.models = {n: Fake(n, able) for n, able in (("s", 1), ("m", 2), ("l", 3))}
 
-    async def ask(self, request: Request) -> tuple[str, str]:
+    async def ask(self, request: Request, key: str | None = None) -> tuple[str, str]:
         """Who answered, and who was asked."""
-        operation = Operation(self.models, prices=PriceBook())
+        operation = Operation(self.models, prices=PriceBook(), key=key)
         response = await self.policy.answer(request, operation)
         return response.model, "".join(dict.fromkeys(a.model for a in operation.attempts))
 
@@ -70,6 +71,13 @@ async def test_a_conversation_is_a_session_from_its_second_turn() -> None:
     assert await table.ask(talk(3, 1)) == ("l", "l")
     assert await table.ask(talk(3, 1, 1)) == ("l", "l")
     assert await table.ask(talk(1, 1)) == ("s", "s"), "another conversation"
+
+
+async def test_clients_with_different_keys_share_no_session() -> None:
+    table = Table(Sticky(CASCADE))
+    assert await table.ask(talk(3, session="x"), "one") == ("l", "sml")
+    assert await table.ask(talk(1, session="x"), "two") == ("s", "s")
+    assert await table.ask(talk(1, session="x"), "one") == ("l", "l")
 
 
 async def test_without_it_every_turn_begins_at_the_first() -> None:
@@ -110,7 +118,7 @@ def test_what_is_made_sticky() -> None:
 )
 def test_memory_is_bounded_in_number_and_time(steps: list[Any], most: int) -> None:
     now = 0.0
-    sessions = Sessions(most, 60.0, clock=lambda: now)
+    sessions: Sessions[int] = Sessions(most, 60.0, clock=lambda: now)
     model: dict[int, tuple[int, float]] = {}
     for session, stage, passed in steps:
         now += passed
@@ -122,5 +130,5 @@ def test_memory_is_bounded_in_number_and_time(steps: list[Any], most: int) -> No
         assert len(sessions) <= most
         for each in range(10):
             known, at = model.get(each, (0, 0.0))
-            want = known if known and now < at + 60 else 0
+            want = known if known and now < at + 60 else None
             assert sessions.get(str(each)) == want

@@ -15,7 +15,7 @@ from farthing.budgets.attempt import Attempt
 from farthing.budgets.drains import Drains, drains
 from farthing.budgets.retrying import Tries, too_late
 from farthing.core.errors import CapError, RequestError, UnknownModelError, UpstreamError
-from farthing.core.money import Cost
+from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Kind, Model, ModelCard, Upstream
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
@@ -84,7 +84,7 @@ class Operation:
     ) -> None:
         self.id = id or new_id()
         self.models, self.prices, self.ledger, self.reader = models, prices, ledger, reader
-        self.cap, self.budget, self.alpha = cap, budget, alpha
+        self.cap, self.budget, self.alpha, self.key = cap, budget, alpha, key
         self.attempts: list[Attempt] = []
         self.spent = Cost(0)
         self.unknown_attempts = 0
@@ -130,6 +130,11 @@ class Operation:
     def card(self, model: str) -> ModelCard:
         """What is known about `model`; UnknownModelError if there is none of that name."""
         return self._model(model).card
+
+    def rates(self, model: str) -> Rates | None:
+        """What `model` charges now for tokens; None if unknown, or if it charges otherwise."""
+        price = self.prices.price(self._model(model).card)
+        return None if price is None or price.per_second else price.rates
 
     async def call(
         self,

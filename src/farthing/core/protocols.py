@@ -101,6 +101,7 @@ class Operation(Protocol):
     """One user request in flight: the only way a policy reaches a model."""
 
     id: str
+    key: str | None
 
     @property
     def remaining(self) -> Cost | None:
@@ -109,6 +110,10 @@ class Operation(Protocol):
 
     def card(self, model: str) -> ModelCard:
         """What is known about `model`; UnknownModelError if there is none of that name."""
+        ...
+
+    def rates(self, model: str) -> Rates | None:
+        """What `model` charges now for tokens; None if unknown, or if it charges otherwise."""
         ...
 
     async def call(

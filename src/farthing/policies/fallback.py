@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from farthing.core.errors import UpstreamError
-from farthing.core.money import Cost
+from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Kind, ModelCard, Operation, Policy
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response
@@ -92,7 +92,8 @@ class _Part:
     """
 
     def __init__(self, operation: Operation, node: str, *, late: bool) -> None:
-        self.id, self._operation, self._node, self._late = operation.id, operation, node, late
+        self.id, self.key = operation.id, operation.key
+        self._operation, self._node, self._late = operation, node, late
 
     @property
     def remaining(self) -> Cost | None:
@@ -100,6 +101,9 @@ class _Part:
 
     def card(self, model: str) -> ModelCard:
         return self._operation.card(model)
+
+    def rates(self, model: str) -> Rates | None:
+        return self._operation.rates(model)
 
     def stop(self, reason: Any) -> None:
         self._operation.stop(reason)

@@ -10,14 +10,16 @@ from typing import Any
 from farthing.core.errors import ParamError, PlanError
 from farthing.core.protocols import Policy
 from farthing.policies.cascade import Cascade, Stage
+from farthing.policies.cheapest import Cheapest
 from farthing.policies.fallback import Fallback
 from farthing.policies.single import Single
 
-Built = Single | Cascade | Fallback
-POLICIES: dict[str, type[Single] | type[Cascade] | type[Fallback]] = {
+Built = Single | Cascade | Fallback | Cheapest
+POLICIES: dict[str, type[Single | Cascade | Fallback | Cheapest]] = {
     Single.kind: Single,
     Cascade.kind: Cascade,
     Fallback.kind: Fallback,
+    Cheapest.kind: Cheapest,
 }
 
 
@@ -72,6 +74,8 @@ def models_of(policy: Policy) -> tuple[str, ...]:
             return (policy.model,)
         case Cascade():
             return tuple(dict.fromkeys(stage.model for stage in policy.stages))
+        case Cheapest():
+            return policy.models
         case Fallback():
             last: dict[str, None] = {}
             for choice in reversed(policy.models):
@@ -86,7 +90,7 @@ def _check(kind: type[Any], params: Any, place: tuple[str, ...]) -> None:
     """ParamError if `params` are not the parameters of the dataclass `kind`."""
     if not isinstance(params, dict):
         raise ParamError("want a table", place=place)
-    known = {field.name: field for field in fields(kind)}
+    known = {field.name: field for field in fields(kind) if field.init}
     for name in params:
         if name not in known:
             close = get_close_matches(name, known, n=1)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,43 +10,7 @@ from farthing.core.request import Request
 from farthing.core.response import Response
 from farthing.policies.cascade import Cascade
 from farthing.policies.fallback import Fallback
-
-MOST_SESSIONS, SESSION_S = 100_000, 3600.0
-
-
-class Sessions:
-    """What is known of sessions, the latest `most` of them, for `seconds` after each was set.
-
-    Args:
-        clock: in seconds.
-    """
-
-    def __init__(
-        self,
-        most: int = MOST_SESSIONS,
-        seconds: float = SESSION_S,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._most, self._seconds, self._clock = most, seconds, clock
-        self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def get(self, session: str) -> int:
-        """What was set; 0 for a session that is not known, or no more."""
-        stage, until = self._known.get(session, (0, 0.0))
-        if stage and until <= self._clock():
-            del self._known[session]
-            return 0
-        return stage
-
-    def set(self, session: str, stage: int) -> None:
-        """Remember `stage` of `session`, as the latest."""
-        self._known[session] = stage, self._clock() + self._seconds
-        self._known.move_to_end(session)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+from farthing.policies.sessions import Sessions, goes_on, session_of
 
 
 class Sticky:
@@ -64,16 +25,16 @@ class Sticky:
 
     kind = Cascade.kind
 
-    def __init__(self, cascade: Cascade, sessions: Sessions | None = None) -> None:
+    def __init__(self, cascade: Cascade, sessions: Sessions[int] | None = None) -> None:
         self.policy = cascade
-        self.sessions = Sessions() if sessions is None else sessions
+        self.sessions: Sessions[int] = Sessions() if sessions is None else sessions
         self._from = [_beginning_at(cascade, index) for index in range(len(cascade.stages))]
         self._stages = {stage.model: i for i, stage in reversed([*enumerate(cascade.stages)])}
 
     async def answer(self, request: Request, operation: Operation) -> Response:
         """The cascade's answer, from where the session stands."""
-        session = request.session or request.opening_id()
-        stage = self.sessions.get(session) if _goes_on(request) else 0
+        session = session_of(request, operation)
+        stage = (self.sessions.get(session) or 0) if goes_on(request) else 0
         response = await self._from[stage].answer(request, operation)
         stage = max(stage, self._stages.get(response.model, 0))
         if stage:
@@ -105,8 +66,3 @@ def _beginning_at(cascade: Cascade, index: int) -> Cascade:
         return cascade
     skipped = (replace(stage, accept="skip") for stage in cascade.stages[:index])
     return replace(cascade, stages=(*skipped, *cascade.stages[index:]))
-
-
-def _goes_on(request: Request) -> bool:
-    """Whether a request may be a session's second."""
-    return bool(request.session) or any(m.role == "assistant" for m in request.messages)
