@@ -43,6 +43,13 @@ class KeptAdmission(Admission):
         """What counts against each limit here."""
         return [*self._accounts.values(), *self._rates.values()]
 
+    def amounts(self) -> dict[str, tuple[int, int, int]]:
+        """Picodollars by budget: reserved, held to cost together, and leased."""
+        return {
+            name: (account.held, account.in_flight(), account.share.lease)
+            for name, account in self._accounts.items()
+        }
+
     def stored_budget(self, account: Account) -> StoredBudget:
         """The budget of an account, as it is stored."""
         return self._stored[account.budget.name]

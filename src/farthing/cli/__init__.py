@@ -8,6 +8,8 @@ from importlib import import_module
 COMMANDS = (
     "init",
     "serve",
+    "check",
+    "bypass",
     "plan",
     "explain",
     "replay",

@@ -83,15 +83,22 @@ def create(
         Any,
         typer.Option(parser=names, metavar="A,B", help="Only these plans, and --models if any."),
     ] = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="May switch plans off; see `farthing bypass`.")
+    ] = False,
     expires: Expires = None,
     db: Db = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print its secret, which is shown once and kept only as a hash."""
+    from farthing.ledger.key_rows import ADMIN_TAG
     from farthing.ledger.keys import Key, Keys
 
+    if ADMIN_TAG in (tags or {}):
+        raise typer.BadParameter(f"the tag {ADMIN_TAG!r} is what --admin sets")
+    own = {**(tags or {}), **({ADMIN_TAG: "true"} if admin else {})}
     with Keys(db) as store:
-        key = Key(name, user, team, tags or {}, models, plans)
+        key = Key(name, user, team, own, models, plans)
         _show_secret(name, store.create(key, expires_at=expires), as_json)
 
 

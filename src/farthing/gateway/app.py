@@ -17,7 +17,9 @@ from farthing.gateway.endpoints import ENDPOINTS
 from farthing.gateway.errors import cause, error_response, shape
 from farthing.gateway.fields import Fields, encode
 from farthing.gateway.metadata import read_label, read_tags
+from farthing.gateway.metrics import metrics_page
 from farthing.gateway.service import Service
+from farthing.gateway.visits import visiting
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,12 +32,15 @@ CLIENT_LEFT = 499
 
 def create_app(service: Service) -> web.Application:
     """The application that serves `service`; the caller closes the service afterwards."""
-    app = web.Application(client_max_size=int(service.config.max_body_mb * MEGABYTE))
+    app = web.Application(
+        client_max_size=int(service.config.max_body_mb * MEGABYTE), middlewares=[visiting(service)]
+    )
     app[SERVICE] = service
     for endpoint in ENDPOINTS:
         app.router.add_post(endpoint.path, _guarded(_asking(endpoint), endpoint.error))
     app.router.add_get("/v1/models", _guarded(models))
     app.router.add_get("/v1/models/{name:.+}", _guarded(model))
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", health)
     app.router.add_route("*", "/{path:.*}", unknown)
     return app
@@ -133,6 +138,13 @@ def _entry(service: Service, name: str) -> dict[str, Any]:
     }
 
 
+async def metrics(http: web.Request) -> web.StreamResponse:
+    """`GET /metrics`: for those who may come in, or for everybody with `metrics_open`."""
+    if http.app[SERVICE].config.metrics_open:
+        return await metrics_page(http.app[SERVICE])
+    return await _guarded(lambda _, service: metrics_page(service))(http)
+
+
 async def health(http: web.Request) -> web.Response:
     """`GET /healthz`: that the gateway runs, and whether it can book; it asks for no token."""
     ledger = http.app[SERVICE].ledger.state
@@ -143,7 +155,7 @@ async def health(http: web.Request) -> web.Response:
 
 async def unknown(http: web.Request) -> web.Response:
     """Every other address."""
-    known = (*(endpoint.path for endpoint in ENDPOINTS), "/v1/models", "/healthz")
+    known = (*(endpoint.path for endpoint in ENDPOINTS), "/v1/models", "/metrics", "/healthz")
     status = 405 if http.path in known else 404
     what = f"{http.method} is not answered" if status == 405 else "there is nothing"
     message = f"{what} at {http.path}; this gateway has {', '.join(known)}"

@@ -100,7 +100,7 @@ async def admit(
         return None
     answered = await book.admit(ask(service, call, tags, body), id=new_id())
     if isinstance(answered, Refusal):
-        service.refuse(call, tags, answered.message)
+        service.refuse(call, tags, answered)
         raise BudgetRefusedError(answered)
     for warning in answered.warnings:
         service.alerts.exceeded(warning, service.drains)

@@ -25,6 +25,7 @@ from farthing.cost.calls import PRICED as PRICED_CALLS
 from farthing.cost.prices import FREE, Price, PriceBook
 from farthing.cost.usage import standard_tier
 from farthing.gateway.alerts import Alerts
+from farthing.gateway.bypass import SwitchReader
 from farthing.gateway.config import (
     NAME,
     TOKEN_PRICES,
@@ -39,7 +40,7 @@ from farthing.gateway.config import (
 )
 from farthing.gateway.ledger_address import ledger_address
 from farthing.gateway.ledger_options import ledger_options
-from farthing.gateway.service import ServedPlan, Service
+from farthing.gateway.service import Models, ServedPlan, Service
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
 from farthing.models.breaker import BreakerRule
@@ -56,7 +57,32 @@ def open_service(config: Config) -> Service:
 
     Raises ConfigError or PlanError for what cannot be opened; nothing is left open then.
     """
-    models = build_models(config)
+    service = build_service(config)
+    where, key = ledger_address(config)
+    options = ledger_options(config)
+    try:
+        service.ledger = Ledger.open(where, **options)
+    except LedgerError as error:
+        raise config.error(str(error), "ledger", key) from error
+    if config.gateway.keys:
+        service.keys = open_keys(config)
+    service.budgets = BudgetBook(where, service.ledger)
+    service.switch = SwitchReader(where)
+    return service
+
+
+def open_keys(config: Config) -> KeyRing:
+    """The keys in the ledger of `config`."""
+    where, _ = ledger_address(config)
+    return KeyRing(where, believe_last=config.ledger.on_ledger_failure == "spool")
+
+
+def build_service(config: Config) -> Service:
+    """The service that `config` describes, without its ledger and what is kept in it.
+
+    Raises ConfigError or PlanError for what cannot be made.
+    """
+    models = Models(build_models(config))
     plans = build_plans(config, models)
     prices = build_prices(config)
     token, webhook = _secret(config, "token_env"), _secret(config, "budget_webhook_env")
@@ -68,25 +94,8 @@ def open_service(config: Config) -> Service:
         reader(config.gateway.answer)
     except ConfigError as error:
         raise config.error(_bare(error), "gateway", "answer") from error
-    where, key = ledger_address(config)
-    options = ledger_options(config)
-    try:
-        ledger = Ledger.open(where, **options)
-    except LedgerError as error:
-        raise config.error(str(error), "ledger", key) from error
-    keys = None
-    if config.gateway.keys:
-        keys = KeyRing(where, believe_last=config.ledger.on_ledger_failure == "spool")
     return Service(
-        config.gateway,
-        models,
-        plans,
-        ledger,
-        prices=prices,
-        token=token,
-        keys=keys,
-        budgets=BudgetBook(where, ledger),
-        alerts=Alerts(webhook),
+        config.gateway, models, plans, prices=prices, token=token, alerts=Alerts(webhook)
     )
 
 

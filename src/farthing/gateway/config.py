@@ -48,6 +48,12 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         store_prompts: whether prompts and answers go into the ledger.
         budget_webhook_env: environment variable with the address that is told of soft budgets
             that are exceeded.
+        max_connections: of clients, in each worker.
+        read_timeout_s: seconds for a request's head, and between two pieces of its body.
+        write_timeout_s: seconds within which a client must take something of its answer.
+        tls_cert, tls_key: files in PEM format, for HTTPS.
+        metrics_open: whether `/metrics` is for everybody.
+        log: whether every operation is logged, and in which form.
     """
 
     host: Name = "127.0.0.1"
@@ -62,6 +68,13 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     shutdown_s: Seconds = 30
     store_prompts: bool = True
     budget_webhook_env: Name | None = None
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    read_timeout_s: Seconds = 30
+    write_timeout_s: Seconds = 60
+    tls_cert: Name | None = None
+    tls_key: Name | None = None
+    metrics_open: bool = False
+    log: Literal["text", "json", "off"] = "off"
 
 
 class LedgerConfig(_Section, frozen=True, kw_only=True):

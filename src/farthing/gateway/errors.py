@@ -27,11 +27,20 @@ PASSED_ON = frozenset({400, 404, 409, 413, 422, 429})
 PATIENCE_S = 60
 """A longer Retry-After is ignored by OpenAI's clients."""
 _UPSTREAM_STATUS = {"timeout": 504}
-_TYPES = {401: "authentication_error", 402: "budget_error", 429: "rate_limit_error"}
+_TYPES = {
+    401: "authentication_error",
+    402: "budget_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
 
 
 class AccessError(RequestError):
     """A client that did not send the token."""
+
+
+class ForbiddenError(RequestError):
+    """A client that asks for what only an admin may."""
 
 
 class BudgetRefusedError(BudgetError):
@@ -77,6 +86,8 @@ def status_of(error: BaseException) -> int:
             return _UPSTREAM_STATUS.get(error.kind, 502)
         case AccessError():
             return 401
+        case ForbiddenError():
+            return 403
         case UnknownModelError():
             return 404
         case RequestError():

@@ -6,6 +6,7 @@ from typing import Any
 
 from farthing.budgets import Operation
 from farthing.core.errors import RequestError
+from farthing.gateway.bypass import BypassedOperation
 
 MAX_TAGS, MAX_LABEL = 16, 256
 
@@ -17,7 +18,7 @@ def farthing_json(operation: Operation, plan: str | None, answered_by: str) -> d
     the others; `stopped` is "cap" if the operation's cap ended it before the plan had decided.
     """
     basis = _basis(operation)
-    return {
+    told: dict[str, Any] = {
         "operation": operation.id,
         "plan": plan,
         "answered_by": answered_by,
@@ -27,6 +28,9 @@ def farthing_json(operation: Operation, plan: str | None, answered_by: str) -> d
         "known_cost_usd": str(operation.spent),
         "stopped": operation.stopped,
     }
+    if isinstance(operation, BypassedOperation):
+        told["bypass"] = True
+    return told
 
 
 def farthing_headers(
@@ -36,6 +40,8 @@ def farthing_headers(
     headers = {"x-farthing-operation": operation.id}
     if plan is not None:
         headers["x-farthing-plan"] = plan
+    if isinstance(operation, BypassedOperation):
+        headers["x-farthing-bypass"] = "1"
     if answered_by is not None:
         headers["x-farthing-answered-by"] = answered_by
     if done:

@@ -7,7 +7,10 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Callable
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvloop
 from aiohttp import web
@@ -16,9 +19,17 @@ from farthing.core.errors import ConfigError
 from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
 from farthing.gateway.config import Config
+from farthing.gateway.config import load as read_config
+from farthing.gateway.connections import Connections, GuardedRunner
+from farthing.gateway.logs import OperationLog
+from farthing.gateway.metrics import Metrics
+from farthing.gateway.reload import Reloader
 from farthing.gateway.service import Service
+from farthing.gateway.tls import tls_context
+from farthing.gateway.watching import WatchedLedger, Watcher
 
 _BACKLOG = 1024
+_KEEPALIVE_S = 75.0
 
 
 class _WithoutDetails(logging.Filter):
@@ -35,19 +46,37 @@ _http_logger = logging.getLogger("farthing.gateway.http")
 _http_logger.addFilter(_WithoutDetails())
 
 
-def run(config: Config, announce: Callable[[str], None]) -> None:
+def run(
+    config: Config,
+    announce: Callable[[str], None],
+    *,
+    read: Callable[[], Config] | None = None,
+    worker: bool = False,
+) -> None:
     """Serve `config` until SIGTERM or SIGINT; `announce` gets a line once it is ready.
 
     On a signal no more connections are taken, and requests in flight and calls whose clients
-    have left get `shutdown_s` seconds each; a second signal cuts that short.
+    have left get `shutdown_s` seconds each; a second signal cuts that short. On SIGHUP the
+    configuration is read anew, see `Reloader`.
+
+    Args:
+        read: the configuration as it is written by then; its file if None.
+        worker: whether others listen on the same port. Then it also stops when standard input
+            ends, as it does when its parent process dies.
 
     Raises ConfigError, PlanError or LedgerError for what cannot be opened or closed.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(config, announce))
+        runner.run(serve(config, announce, read=read, worker=worker))
 
 
-async def serve(config: Config, announce: Callable[[str], None]) -> None:
+async def serve(
+    config: Config,
+    announce: Callable[[str], None],
+    *,
+    read: Callable[[], Config] | None = None,
+    worker: bool = False,
+) -> None:
     """As `run`, in the running loop."""
     stopped, hurried = asyncio.Event(), asyncio.Event()
 
@@ -57,21 +86,88 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    service = open_service(config)
-    app = web.AppRunner(
+    if worker:
+        _stop_without_parent(loop, stopped)
+    tls = tls_context(config)
+    service, connections, metrics = _watched(config)
+    app = GuardedRunner(
         create_app(service),
+        connections,
         access_log=None,
         logger=_http_logger,
         handler_cancellation=True,
         shutdown_timeout=config.gateway.shutdown_s,
+        keepalive_timeout=_KEEPALIVE_S,
     )
+    reloader = Reloader(service, config, read or (lambda: read_config(config.path)), tls)
     try:
         await service.start()
         await app.setup()
-        announce(_ready(await _listen(app, config), service))
-        await stopped.wait()
+        with _kept(service, connections, metrics), _on_hangup(loop, reloader):
+            address = await _listen(app, config, tls, worker)
+            announce(_ready(address, service))
+            await stopped.wait()
     finally:
-        await _close(app, service, config.gateway.shutdown_s, hurried)
+        await _close(app, service, service.config.shutdown_s, hurried)
+        await reloader.aclose()
+
+
+def _watched(config: Config) -> tuple[Service, Connections, Metrics]:
+    """What is served, with what watches it."""
+    service, gateway = open_service(config), config.gateway
+    metrics = service.metrics = Metrics()
+    connections = service.connections = Connections(
+        gateway.max_connections, gateway.read_timeout_s, gateway.write_timeout_s
+    )
+    watchers: list[Watcher] = [metrics]
+    if gateway.log != "off":
+        watchers.append(OperationLog())
+    service.ledger = WatchedLedger(service.ledger, watchers)
+    return service.front(), connections, metrics
+
+
+@contextmanager
+def _kept(service: Service, connections: Connections, metrics: Metrics) -> Iterator[None]:
+    """What has to be done again and again."""
+    tasks = [
+        asyncio.ensure_future(connections.keep()),
+        asyncio.ensure_future(metrics.keep(service.picture)),
+    ]
+    if service.switch is not None:
+        tasks.append(asyncio.ensure_future(service.switch.keep()))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@contextmanager
+def _on_hangup(loop: asyncio.AbstractEventLoop, reloader: Reloader) -> Iterator[None]:
+    reloads: set[asyncio.Task[bool]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(reloader.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for task in list(reloads):
+            task.cancel()
+
+
+def _stop_without_parent(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+    source = sys.stdin.fileno()
+
+    def read() -> None:
+        loop.remove_reader(source)
+        stopped.set()
+
+    loop.add_reader(source, read)
 
 
 async def _close(
@@ -87,21 +183,36 @@ async def _close(
     await service.aclose(0 if hurried.is_set() else seconds)
 
 
-async def _listen(app: web.AppRunner, config: Config) -> str:
+async def _listen(
+    app: web.AppRunner, config: Config, tls: ssl.SSLContext | None, shared: bool
+) -> str:
     """Open the port; returns the address as clients write it."""
     host, port = config.gateway.host, config.gateway.port
     try:
-        await web.TCPSite(app, host, port, backlog=_BACKLOG).start()
-    except socket.gaierror as error:
-        raise config.error(f"{host!r} is no address of this machine", "gateway", "host") from error
+        site = web.TCPSite(
+            app, host, port, backlog=_BACKLOG, ssl_context=tls, reuse_port=shared or None
+        )
+        await site.start()
     except OSError as error:
-        raise _cannot_listen(config, error) from error
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{app.addresses[0][1]}"
+        raise cannot_listen(config, error) from error
+    return f"{scheme(config)}://{shown(host)}:{app.addresses[0][1]}"
 
 
-def _cannot_listen(config: Config, error: OSError) -> ConfigError:
+def scheme(config: Config) -> str:
+    """How clients come in."""
+    return "http" if config.gateway.tls_cert is None else "https"
+
+
+def shown(host: str) -> str:
+    """A host as it stands in an address."""
+    return f"[{host}]" if ":" in host else host
+
+
+def cannot_listen(config: Config, error: OSError) -> ConfigError:
+    """What is said of a port that cannot be opened."""
     host, port = config.gateway.host, config.gateway.port
+    if isinstance(error, socket.gaierror):
+        return config.error(f"{host!r} is no address of this machine", "gateway", "host")
     if error.errno == errno.EADDRINUSE:
         text = f"port {port} on {host} is taken by another program: stop it, or choose another port"
         return config.error(f"{text} (--port, or 0 for any free one)", "gateway", "port")

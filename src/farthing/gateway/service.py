@@ -7,21 +7,28 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from farthing.budgets import Drains, Operation
 from farthing.budgets.book import BudgetBook
 from farthing.budgets.refused import refuse
-from farthing.core.errors import LedgerError
+from farthing.budgets.reservations import Refusal
+from farthing.core.errors import LedgerError, RequestError
 from farthing.core.money import Cost
 from farthing.core.protocols import Model, Policy
 from farthing.core.request import Request
 from farthing.cost import PriceBook
 from farthing.gateway.alerts import Alerts
+from farthing.gateway.bypass import BypassedOperation, SwitchReader, straightened
 from farthing.gateway.config import GatewayConfig
+from farthing.gateway.connections import Connections
 from farthing.gateway.endpoint import Call
-from farthing.gateway.errors import AccessError
+from farthing.gateway.errors import AccessError, ForbiddenError
+from farthing.gateway.metrics import Metrics, Picture
+from farthing.gateway.visits import BYPASS
+from farthing.gateway.visits import current as visit
+from farthing.gateway.watching import WatchedLedger
 from farthing.ledger import MemoryLedger, Store
 from farthing.ledger.keyring import KeyRefusedError, KeyRing
 from farthing.ledger.keys import Key
@@ -51,6 +58,22 @@ class ServedPlan:
     alpha: float | None = None
 
 
+class Models(dict[str, Model]):
+    """Models by name, which can be watched for their last use."""
+
+
+_SHARED = (
+    "ledger",
+    "keys",
+    "budgets",
+    "drains",
+    "switch",
+    "metrics",
+    "connections",
+    "started",
+)
+
+
 @dataclass(slots=True)
 class Service:
     """Everything that the gateway's handlers need.
@@ -67,6 +90,11 @@ class Service:
         drains: the calls whose clients have left.
         alerts: tells of soft budgets that are exceeded.
         started: seconds since 1970.
+        switch: whether plans are switched off; None if the gateway cannot be told.
+        metrics: what is counted; None if nothing is.
+        connections: those of the clients; None if nothing limits them.
+        bypassing: whether plans are switched off for the client at hand.
+        current: what is served in place of this one, see `front`.
     """
 
     config: GatewayConfig
@@ -81,13 +109,59 @@ class Service:
     drains: Drains = field(default_factory=Drains)
     alerts: Alerts = field(default_factory=Alerts)
     started: int = field(default_factory=lambda: int(time.time()))
+    switch: SwitchReader | None = None
+    metrics: Metrics | None = None
+    connections: Connections | None = None
+    bypassing: bool = False
+    current: Service | None = None
     _readers: dict[str, Reader] = field(init=False, default_factory=dict)
+    _straight: dict[str, ServedPlan] | None = field(init=False, default=None)
 
     async def start(self) -> None:
         """Take part in the budgets: charge what a gateway that was killed had in flight."""
         if self.budgets is not None:
             with suppress(LedgerError):  # the first request tells
                 await self.budgets.has_limits()
+        if self.switch is not None:
+            await self.switch.read()
+
+    def front(self) -> Service:
+        """What hands all requests on to this service, until it is exchanged for another."""
+        front = copy.copy(self)
+        front.current = self
+        return front
+
+    def exchange(self, new: Service) -> Service:
+        """Let whoever comes in from now on be served by `new`; returns who served before.
+
+        Raises ValueError if this service is no `front`.
+        """
+        old = self.current
+        if old is None:
+            raise ValueError("this service serves by itself")
+        for place in fields(self):
+            setattr(self, place.name, getattr(new, place.name))
+        self.current = new
+        return old
+
+    def share(self, other: Service) -> None:
+        """Go on with what `other` has that outlives a configuration."""
+        for name in _SHARED:
+            setattr(self, name, getattr(other, name))
+
+    def picture(self) -> Picture:
+        """What is in flight now."""
+        ledger, book, switch = self.ledger, self.budgets, self.switch
+        plans = self.plans.values()
+        return Picture(
+            in_flight=ledger.in_flight if isinstance(ledger, WatchedLedger) else 0,
+            drains=len(self.drains),
+            connections=0 if self.connections is None else len(self.connections),
+            ledger=ledger.state,
+            bypass=switch is not None and switch.on,
+            alphas={plan.name: plan.alpha for plan in plans if plan.alpha is not None},
+            amounts={} if book is None else book.admission.amounts(),
+        )
 
     async def admit(self, authorization: str | None) -> Service:
         """What the client that sent the header `Authorization` sees of this service.
@@ -95,8 +169,48 @@ class Service:
         Raises:
             AccessError: it sent neither the token nor the secret of a key that is in force,
                 where there are any.
+            ForbiddenError: it asks for what only an admin may.
             LedgerError: the keys cannot be read.
         """
+        if self.current is not None:
+            return await self.current.admit(authorization)
+        seen = await self._authenticated(authorization)
+        asked = visit.get()
+        if asked is not None and asked.bypass is not None and seen.wants_bypass(asked.bypass):
+            return seen.bypassed()
+        if self.switch is not None and self.switch.on:
+            return seen.bypassed()
+        return seen
+
+    def wants_bypass(self, header: str) -> bool:
+        """Whether the client at hand switches plans off for its request.
+
+        Raises ForbiddenError if it may not, RequestError if it says neither 0 nor 1.
+        """
+        if header.strip() not in ("0", "1"):
+            raise RequestError(
+                f"the header {BYPASS} must be 0 or 1", param=BYPASS, code="invalid_value"
+            )
+        if header.strip() == "0":
+            return False
+        if self.caller is not None and not self.caller.is_admin:
+            raise ForbiddenError(
+                f"the key {self.caller.name!r} may not switch plans off: {BYPASS} is for keys made "
+                "with `farthing keys create --admin`",
+                param=BYPASS,
+                code="forbidden",
+            )
+        return True
+
+    def bypassed(self) -> Service:
+        """The same service, whose plans are each answered by their strongest model."""
+        if self._straight is None:
+            self._straight = straightened(self.plans)
+        seen = copy.copy(self)
+        seen.plans, seen.bypassing = self._straight, True
+        return seen
+
+    async def _authenticated(self, authorization: str | None) -> Service:
         if self.token is None and self.keys is None:
             return self
         scheme, _, sent = (authorization or "").partition(" ")
@@ -155,7 +269,8 @@ class Service:
         answer = plan.answer if plan else self.config.answer
         if call.request.wants_json:
             answer = "json"
-        return Operation(
+        kind = BypassedOperation if plan and self.bypassing else Operation
+        return kind(
             self.models,
             prices=self.prices,
             ledger=self.ledger,
@@ -169,9 +284,11 @@ class Service:
             **self._booked(call, labels),
         )
 
-    def refuse(self, call: Call, labels: Mapping[str, str], reason: str) -> None:
+    def refuse(self, call: Call, labels: Mapping[str, str], refusal: Refusal) -> None:
         """Book that `call` was refused; does not wait for the ledger."""
-        refuse(self.ledger, reason, **self._booked(call, labels))
+        if self.metrics is not None:
+            self.metrics.refused(refusal.name)
+        refuse(self.ledger, refusal.message, **self._booked(call, labels))
 
     def _booked(self, call: Call, labels: Mapping[str, str]) -> dict[str, Any]:
         """What is booked of a call, whether it is answered or not."""
@@ -219,10 +336,13 @@ class Service:
         """
         late = await self.drains.wait(seconds)
         for model in self.models.values():
-            if isinstance(model, HttpModel | Upstreams):
-                await model.aclose()
+            close = getattr(model, "aclose", None)
+            if close is not None:
+                await close()
         if self.keys is not None:
             self.keys.close()
+        if self.switch is not None:
+            self.switch.close()
         if self.budgets is not None:
             await self.budgets.aclose()
         await self.ledger.close()

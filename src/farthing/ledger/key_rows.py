@@ -22,6 +22,9 @@ from farthing.ledger.schema import key_events, key_secrets, keys
 
 SECRET = re.compile(r"fk-([0-9a-f]{16})-[A-Za-z0-9_-]{43}")
 
+ADMIN_TAG = "farthing-admin"
+"""The tag, with the value "true", of keys made with `--admin`."""
+
 State = Literal["active", "expired", "revoked"]
 Ending = Literal["expired", "rotated", "revoked"]
 
@@ -47,6 +50,11 @@ class Key:
     models: tuple[str, ...] | None = None
     plans: tuple[str, ...] | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether its holder may switch plans off."""
+        return self.tags.get(ADMIN_TAG) == "true"
 
     @property
     def labels(self) -> dict[str, str]:
