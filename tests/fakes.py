@@ -1,15 +1,23 @@
-"""An upstream that speaks OpenAI's chat format on loopback, and misbehaves when told to."""
+"""An upstream of all formats on loopback, which misbehaves when told to."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from fake_formats import (
+    CALL_ID,
+    messages_answer,
+    messages_events,
+    named,
+    responses_answer,
+    responses_events,
+)
 
 
 @dataclass
@@ -33,6 +41,8 @@ class FakeUpstream:
     more_usage: dict[str, Any] = field(default_factory=dict)
     usage_with_choices: bool = False
     done: bool = True
+    calls: tuple[tuple[str, str], ...] = ()
+    """Tool calls, name and arguments, of one answer after the other, to requests with tools."""
     bodies: list[bytes] = field(default_factory=list)
     headers: list[Any] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
@@ -45,6 +55,95 @@ class FakeUpstream:
         return [json.loads(body) for body in self.bodies]
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._serve(request, self._answer, self.stream_bytes)
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        def answer(asked: dict[str, Any]) -> dict[str, Any]:
+            prompts = asked["prompt"] if isinstance(asked["prompt"], list) else [asked["prompt"]]
+            texts = [{"index": i, "text": "".join(self.words)} for i in range(len(prompts))]
+            choices = [{**text, "finish_reason": "stop", "logprobs": None} for text in texts]
+            told = {"id": "cmpl-fake", "object": "text_completion", "created": 1}
+            told["model"] = asked["model"]
+            return {**told, "choices": choices, "usage": self._usage(len(prompts))}
+
+        def stream(asked: dict[str, Any]) -> bytes:
+            base = {"id": "cmpl-fake", "object": "text_completion", "created": 1}
+            base["model"] = asked["model"]
+            events: list[Any] = [
+                {**base, "choices": [{"index": 0, "text": word, "finish_reason": None}]}
+                for word in self.words
+            ]
+            end = {"index": 0, "text": "", "finish_reason": "stop"}
+            events.append({**base, "choices": [end]})
+            if (asked.get("stream_options") or {}).get("include_usage"):
+                events.append({**base, "choices": [], "usage": self._usage(1)})
+            data = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+            return (data + "data: [DONE]\n\n").encode()
+
+        return await self._serve(request, answer, stream)
+
+    async def embeddings(self, request: web.Request) -> web.StreamResponse:
+        def answer(asked: dict[str, Any]) -> dict[str, Any]:
+            vectors = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
+            data = [
+                {"object": "embedding", "index": i, "embedding": [0.25, -0.5]}
+                for i in range(len(vectors))
+            ]
+            tokens = self.prompt_tokens
+            usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+            return {"object": "list", "data": data, "model": asked["model"], "usage": usage}
+
+        return await self._serve(request, answer, None)
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        def answer(asked: dict[str, Any]) -> dict[str, Any]:
+            return messages_answer(self.words, self._messages_usage(), self._call(asked))
+
+        def stream(asked: dict[str, Any]) -> bytes:
+            return named(messages_events(self.words, self._messages_usage(), self._call(asked)))
+
+        return await self._serve(request, answer, stream)
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        def answer(asked: dict[str, Any]) -> dict[str, Any]:
+            return responses_answer(self.words, self._responses_usage(), self._call(asked))
+
+        def stream(asked: dict[str, Any]) -> bytes:
+            return named(responses_events(self.words, self._responses_usage(), self._call(asked)))
+
+        return await self._serve(request, answer, stream)
+
+    def _call(self, asked: dict[str, Any]) -> tuple[str, str] | None:
+        if not asked.get("tools") or not self.calls:
+            return None
+        return self.calls[(len(self.bodies) - 1) % len(self.calls)]
+
+    def _messages_usage(self) -> dict[str, Any]:
+        self.billed_output += len(self.words)
+        return {
+            "input_tokens": self.prompt_tokens - self.cached_tokens - 2,
+            "cache_read_input_tokens": self.cached_tokens,
+            "cache_creation_input_tokens": 2,
+            "output_tokens": len(self.words),
+        }
+
+    def _responses_usage(self) -> dict[str, Any]:
+        output = len(self.words)
+        self.billed_output += output
+        return {
+            "input_tokens": self.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": self.cached_tokens},
+            "output_tokens": output,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": self.prompt_tokens + output,
+        }
+
+    async def _serve(
+        self,
+        request: web.Request,
+        whole: Callable[[dict[str, Any]], dict[str, Any]],
+        stream: Callable[[dict[str, Any]], bytes] | None,
+    ) -> web.StreamResponse:
         body = await request.read()
         self.bodies.append(body)
         self.headers.append(request.headers.copy())
@@ -54,10 +153,10 @@ class FakeUpstream:
             return web.Response(body=self.malformed, content_type="application/json")
         if self.status != 200:
             return web.json_response(self.error, status=self.status)
-        if asked.get("stream"):
-            return await self._stream(request, asked)
+        if asked.get("stream") and stream is not None:
+            return await self._stream(request, stream(asked))
         self.answered += 1
-        answer = json.dumps(self._answer(asked), indent=1).encode()
+        answer = json.dumps(whole(asked), indent=1).encode()
         self.sent.append(answer)
         if self.cut_at is not None:
             response = web.StreamResponse(headers={"Content-Length": str(len(answer))})
@@ -82,12 +181,17 @@ class FakeUpstream:
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         n = asked.get("n") or 1
         choices = []
+        call = self._call(asked)
         for index in range(n):
             choice: dict[str, Any] = {
                 "index": index,
                 "message": {"role": "assistant", "content": "".join(self.words)},
-                "finish_reason": "stop",
+                "finish_reason": "tool_calls" if call else "stop",
             }
+            if call:
+                function = {"name": call[0], "arguments": call[1]}
+                told = {"id": CALL_ID, "type": "function", "function": function}
+                choice["message"] |= {"content": None, "tool_calls": [told]}
             if asked.get("logprobs"):
                 content = [
                     {"token": word, "logprob": -0.1 * i} for i, word in enumerate(self.words)
@@ -120,7 +224,18 @@ class FakeUpstream:
             if asked.get("logprobs"):
                 choice["logprobs"] = {"content": [{"token": word, "logprob": -0.1 * number}]}
             events.append({**base, "choices": [choice]})
-        end = {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        if call := self._call(asked):
+            pieces: list[dict[str, Any]] = [
+                {"id": CALL_ID, "type": "function", "function": {"name": call[0], "arguments": ""}},
+                {"function": {"arguments": call[1][:3]}},
+                {"function": {"arguments": call[1][3:]}},
+            ]
+            for piece in pieces:
+                delta = {"tool_calls": [{"index": 0, **piece}]}
+                choice = {"index": 0, "delta": delta, "finish_reason": None}
+                events.append({**base, "choices": [choice]})
+        reason = "tool_calls" if call else "stop"
+        end = {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
         if wanted and self.usage_with_choices:
             end["usage"] = usage
         events.append(end)
@@ -134,8 +249,8 @@ class FakeUpstream:
             blocks.append(f"data: [DONE]{nl}{nl}")
         return "".join(blocks).encode()
 
-    async def _stream(self, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
-        data = self.stream_bytes(asked) if self.events is None else self.events
+    async def _stream(self, request: web.Request, events: bytes) -> web.StreamResponse:
+        data = events if self.events is None else self.events
         self.sent.append(data)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
@@ -163,6 +278,10 @@ async def fake_upstream(**settings: Any) -> AsyncIterator[FakeUpstream]:
     fake = FakeUpstream(**settings)
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/v1/chat/completions", fake.chat)
+    app.router.add_post("/v1/completions", fake.completions)
+    app.router.add_post("/v1/embeddings", fake.embeddings)
+    app.router.add_post("/v1/messages", fake.messages)
+    app.router.add_post("/v1/responses", fake.responses)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

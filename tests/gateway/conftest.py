@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from anthropic import AsyncAnthropic
 from fakes import FakeUpstream, fake_upstream
 from openai import AsyncOpenAI
 
@@ -56,8 +57,10 @@ class Parrot:
 class Gateway:
     """A gateway that is listening.
 
-    Models: `gpt` on the upstream, `parrot` in this process, `down` that cannot be reached.
-    Plans: `cheap` asks `parrot` and then `gpt`, `lone` only `gpt`, `doomed` only `down`.
+    Models: `gpt` and, of Anthropic's shape, `claude` on the upstream, `parrot` in this process,
+    `down` that cannot be reached.
+    Plans: `cheap` asks `parrot` and then `gpt`, `lone` only `gpt`, `doomed` only `down`, `voting`
+    takes three samples of `gpt` and then asks `claude`.
     """
 
     url: str
@@ -66,7 +69,13 @@ class Gateway:
     upstream: FakeUpstream
     parrot: Parrot
     http: aiohttp.ClientSession
-    clients: list[AsyncOpenAI] = field(default_factory=list)
+    clients: list[AsyncOpenAI | AsyncAnthropic] = field(default_factory=list)
+
+    def anthropic(self, **settings: Any) -> AsyncAnthropic:
+        settings = {"api_key": "none", "max_retries": 0, **settings}
+        client = AsyncAnthropic(base_url=self.url, **settings)
+        self.clients.append(client)
+        return client
 
     def client(self, **settings: Any) -> AsyncOpenAI:
         settings = {"api_key": "none", "max_retries": 0, **settings}
@@ -91,19 +100,29 @@ class Gateway:
 
 def _service(upstream: FakeUpstream, config: GatewayConfig, token: str | None) -> Service:
     gpt = HttpModel("gpt", base_url=upstream.base_url, model="gpt-fake", rates=RATES, timeout_s=0.6)
+    claude = HttpModel(
+        "claude",
+        api="anthropic",
+        base_url=upstream.base_url,
+        model="claude-fake",
+        rates=RATES,
+        timeout_s=0.6,
+    )
     down = HttpModel("down", base_url="http://127.0.0.1:9/v1", rates=RATES)
     parrot = Parrot()
     cascade = Cascade((Stage("parrot", 2, 1.0), Stage("gpt")))
+    voting = Cascade((Stage("gpt", 3, 0.6), Stage("claude")))
     never = Cascade((Stage("parrot", 2, 2.0), Stage("gpt")))
     plans = [
         ServedPlan("cheap", ("parrot", "gpt"), cascade, budget=Cost.from_usd("0.1"), alpha=0.1),
         ServedPlan("strict", ("parrot", "gpt"), never),
         ServedPlan("lone", ("gpt",), Single("gpt")),
+        ServedPlan("voting", ("gpt", "claude"), voting),
         ServedPlan("doomed", ("down",), Single("down")),
     ]
     return Service(
         config,
-        {"gpt": gpt, "parrot": parrot, "down": down},
+        {"gpt": gpt, "claude": claude, "parrot": parrot, "down": down},
         {plan.name: plan for plan in plans},
         token=token,
     )

@@ -47,9 +47,7 @@ _ERROR_TYPES = {
     404: "not_found_error",
     413: "request_too_large",
     429: "rate_limit_error",
-    503: "overloaded_error",
     504: "timeout_error",
-    529: "overloaded_error",
 }
 
 
@@ -235,9 +233,7 @@ def _format(value: Any) -> dict[str, Any]:
 
 def anthropic_error(error: Fields, status: int) -> dict[str, Any]:
     """An error as Anthropic's endpoint tells it."""
-    kind = error.get("type")
-    if kind not in _ERROR_TYPES.values():
-        kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     told = {"type": kind, "message": error.get("message")}
     more = {name: error[name] for name in ("param", "code") if error.get(name) is not None}
     return {"type": "error", "error": {**told, **more}}
