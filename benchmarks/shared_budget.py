@@ -42,6 +42,7 @@ KINDS = ("leases (Farthing)", "lock, sum, insert", "one statement")
 HOLD = 10**9
 COST = 10**6
 LASTS_S, AGAIN_S = 0.05, 0.01
+PAUSE_S = 0.5  # of a refused client over HTTP
 CONNECTIONS = 10
 FEW = 50  # holds that fit where little is left
 
@@ -85,7 +86,7 @@ async def spend(
         ]
         try:
             urls = [gateway.url for gateway in gateways]
-            first = await drive(urls, upstream, limit, clients, 1 / speed, session)
+            first = await drive(urls, upstream, limit, clients, PAUSE_S, session)
         finally:
             for gateway in gateways:
                 await gateway.stop()
@@ -321,7 +322,7 @@ def main() -> None:
         print(json.dumps(asyncio.run(work(kind, where, int(clients), float(seconds)))))
         return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--budgets", default="1,10", help="USD; none for admission alone")
     parser.add_argument("--cases", default="|".join(CASES), help="with | between them")
     parser.add_argument("--clients", type=int, default=200)

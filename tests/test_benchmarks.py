@@ -84,15 +84,15 @@ def test_ledger_cpu(tmp_path):
 
 
 def test_faults():
-    chosen = "kill-sqlite,full-spool,clock,left-stream,cut-plain"
+    chosen = "kill-sqlite,full-spool,left-stream,cut-plain"
     done = run("faults.py", "--runs", 2, "--faults", chosen, "--json")
     rows = json.loads(done.stdout)
-    assert [row["runs"] for row in rows] == [2] * 5
+    assert [row["runs"] for row in rows] == [2] * 4
     for row in rows:
         assert row["attempts"] > 0, row
         assert (row["lost"], row["twice"], row["difference"]) == (0, 0, 0), row
         assert (row["off"], row["open"]) == (0, 0), row
-    left, cut = rows[3:]
+    left, cut = rows[2:]
     assert left["unbooked"] == cut["unbooked"] == 0
     assert cut["unknown"] > 0
     assert cut["unknown_truth"] > 0
