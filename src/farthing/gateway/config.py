@@ -53,6 +53,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         write_timeout_s: seconds within which a client must take something of its answer.
         tls_cert, tls_key: files in PEM format, for HTTPS.
         metrics_open: whether `/metrics` is for everybody.
+        traces: whether spans are sent to OpenTelemetry.
         log: whether every operation is logged, and in which form.
     """
 
@@ -74,6 +75,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     tls_cert: Name | None = None
     tls_key: Name | None = None
     metrics_open: bool = False
+    traces: bool = False
     log: Literal["text", "json", "off"] = "off"
 
 

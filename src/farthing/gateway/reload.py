@@ -28,6 +28,7 @@ FIXED = (
     "read_timeout_s",
     "write_timeout_s",
     "log",
+    "traces",
     "store_prompts",
 )
 """The keys of [gateway] that need a restart."""

@@ -9,8 +9,9 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import uvloop
 from aiohttp import web
@@ -18,7 +19,7 @@ from aiohttp import web
 from farthing.core.errors import ConfigError
 from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
-from farthing.gateway.config import Config
+from farthing.gateway.config import Config, HttpConfig
 from farthing.gateway.config import load as read_config
 from farthing.gateway.connections import Connections, GuardedRunner
 from farthing.gateway.logs import OperationLog
@@ -27,6 +28,9 @@ from farthing.gateway.reload import Reloader
 from farthing.gateway.service import Service
 from farthing.gateway.tls import tls_context
 from farthing.gateway.watching import WatchedLedger, Watcher
+
+if TYPE_CHECKING:
+    from farthing.gateway.traces import Traces
 
 _BACKLOG = 1024
 _KEEPALIVE_S = 75.0
@@ -89,7 +93,8 @@ async def serve(
     if worker:
         _stop_without_parent(loop, stopped)
     tls = tls_context(config)
-    service, connections, metrics = _watched(config)
+    traces = _traces(config)
+    service, connections, metrics = _watched(config, [] if traces is None else [traces])
     app = GuardedRunner(
         create_app(service),
         connections,
@@ -110,16 +115,37 @@ async def serve(
     finally:
         await _close(app, service, service.config.shutdown_s, hurried)
         await reloader.aclose()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
 
 
-def _watched(config: Config) -> tuple[Service, Connections, Metrics]:
+def _traces(config: Config) -> Traces | None:
+    """What makes spans, if any are wanted; ConfigError without the extra."""
+    if not config.gateway.traces:
+        return None
+    try:
+        from farthing.gateway.traces import Traces, provider_from_environment
+
+        provider = provider_from_environment()
+    except ImportError:
+        message = "OpenTelemetry is not installed: pip install 'farthing[otel]'"
+        raise config.error(message, "gateway", "traces") from None
+
+    def system(model: str) -> str:
+        settings = config.models.get(model)
+        return settings.api if isinstance(settings, HttpConfig) else "farthing"
+
+    return Traces(provider, system)
+
+
+def _watched(config: Config, more: Sequence[Watcher]) -> tuple[Service, Connections, Metrics]:
     """What is served, with what watches it."""
     service, gateway = open_service(config), config.gateway
     metrics = service.metrics = Metrics()
     connections = service.connections = Connections(
         gateway.max_connections, gateway.read_timeout_s, gateway.write_timeout_s
     )
-    watchers: list[Watcher] = [metrics]
+    watchers: list[Watcher] = [metrics, *more]
     if gateway.log != "off":
         watchers.append(OperationLog())
     service.ledger = WatchedLedger(service.ledger, watchers)

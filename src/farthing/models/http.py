@@ -20,6 +20,7 @@ from farthing.core.money import Rates
 from farthing.core.protocols import ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Basis, Chunk, Response
+from farthing.core.tracing import trace_headers
 from farthing.core.usage import Usage
 from farthing.cost import read_calls, read_service_tier, read_usage
 from farthing.models._chat import decode
@@ -286,10 +287,11 @@ class HttpModel:
                 auto_decompress=True,
             )
         data = io.BytesIO(body) if len(body) > _COPY_ABOVE_BYTES else body
+        own = request.headers if api == request.api else {}
         return self._session.post(
             self._urls[api],
             data=data,
-            headers=request.headers if api == request.api and request.headers else None,
+            headers={**own, **trace_headers()} or None,
             timeout=timeout,
             allow_redirects=False,
         )
