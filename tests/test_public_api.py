@@ -8,7 +8,9 @@ import farthing
 
 IMPORTED = {"annotations", "TYPE_CHECKING", "Any", "import_module"}
 EXPECTED = {
+    "AsyncClient",
     "Certificate",
+    "Client",
     "Cost",
     "FarthingError",
     "Message",

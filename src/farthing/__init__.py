@@ -1,6 +1,12 @@
 """Farthing measures, bounds and cuts what model inference costs.
 
-From a recording to a plan, without a server:
+Ask the models and plans of a configuration, without a server:
+
+    with farthing.Client("farthing.toml") as client:
+        answer = client.chat.completions.create(model="large", messages=[...])
+        print(answer.choices[0].message.content, answer.farthing.cost)
+
+From a recording to a plan:
 
     import farthing
 
@@ -23,6 +29,8 @@ from farthing.core.response import Response, Sample
 from farthing.core.usage import Usage
 
 if TYPE_CHECKING:
+    from farthing.client.asynchronous import AsyncClient
+    from farthing.client.synchronous import Client
     from farthing.models.recording import Recording, load_recording
     from farthing.plan.calibrate import Promise
     from farthing.plan.file import Certificate, Plan, load_plan, save_plan
@@ -32,7 +40,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
     "Certificate",
+    "Client",
     "Cost",
     "FarthingError",
     "Message",
@@ -54,7 +64,9 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AsyncClient": "farthing.client.asynchronous",
     "Certificate": "farthing.plan.file",
+    "Client": "farthing.client.synchronous",
     "Plan": "farthing.plan.file",
     "Promise": "farthing.plan.calibrate",
     "Recording": "farthing.models.recording",

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 import farthing
 from farthing.core.errors import RequestError
 from farthing.gateway.answering import answer
-from farthing.gateway.calls import checked, unknown_model
+from farthing.gateway.calls import checked, entry, unknown_model
 from farthing.gateway.endpoint import Endpoint, openai_error, read
 from farthing.gateway.endpoints import ENDPOINTS
 from farthing.gateway.errors import cause, error_response, shape
@@ -112,7 +112,7 @@ def _asking(endpoint: Endpoint) -> Guarded:
 
 async def models(http: web.Request, service: Service) -> web.Response:
     """`GET /v1/models`: plans and models."""
-    data = [_entry(service, name) for name in service.names]
+    data = [entry(service, name) for name in service.names]
     return json_response({"object": "list", "data": data})
 
 
@@ -121,21 +121,7 @@ async def model(http: web.Request, service: Service) -> web.Response:
     name = http.match_info["name"]
     if not service.may_use(name):
         raise unknown_model(service, name)
-    return json_response(_entry(service, name))
-
-
-def _entry(service: Service, name: str) -> dict[str, Any]:
-    served = service.plans.get(name)
-    told: dict[str, Any] = {"kind": "model"}
-    if served:
-        told = {"kind": "plan", "models": list(served.models)}
-    return {
-        "id": name,
-        "object": "model",
-        "created": service.started,
-        "owned_by": "farthing",
-        "farthing": told,
-    }
+    return json_response(entry(service, name))
 
 
 async def metrics(http: web.Request) -> web.StreamResponse:

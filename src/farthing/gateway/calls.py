@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from farthing.budgets import Operation
 from farthing.core.errors import FarthingError, RequestError, UnknownModelError
@@ -102,6 +102,21 @@ def unknown_model(service: Service, name: str) -> UnknownModelError:
         return UnknownModelError(f"no model or plan is called {name!r}; this gateway has {has}")
     whose = repr(service.caller.name)
     return UnknownModelError(f"the key {whose} may use no model or plan {name!r}; it has {has}")
+
+
+def entry(service: Service, name: str) -> dict[str, Any]:
+    """A model or plan as OpenAI's list of models tells of it."""
+    served = service.plans.get(name)
+    told: dict[str, Any] = {"kind": "model"}
+    if served:
+        told = {"kind": "plan", "models": list(served.models)}
+    return {
+        "id": name,
+        "object": "model",
+        "created": service.started,
+        "owned_by": "farthing",
+        "farthing": told,
+    }
 
 
 @asynccontextmanager
