@@ -84,7 +84,8 @@ def _messages(value: Any) -> tuple[Message, ...]:
                 raise wrong(f"messages[{place}].content", "a text or a list of objects")
         elif content is not None and not isinstance(content, str):
             raise wrong(f"messages[{place}].content", "a text or a list of objects")
-        rest = {k: v for k, v in fields.items() if k not in _MESSAGE_OWN} if len(fields) > 2 else {}
+        own = len(fields) == 2 and "content" in fields
+        rest = {} if own else {k: v for k, v in fields.items() if k not in _MESSAGE_OWN}
         messages.append(Message(role, content, rest))
     return tuple(messages)
 
