@@ -269,6 +269,14 @@ async def test_a_conversation_that_escalated_begins_there(start: Any, sticky: st
     assert asked == (["a", "b", "b"] if sticky == "escalate" else ["a", "b", "a", "b"])
 
 
+async def test_a_client_names_its_session(start: Any) -> None:
+    plan = CASCADE.replace("STICKY", "escalate")
+    gateway = await start(model("a", "UP0") + model("b", "UP1") + plan, [], [])
+    for session in ("one", "one", "two"):
+        await gateway.ask("thrifty", extra_headers={"x-farthing-session": session})
+    assert [row.model for row in gateway.attempts] == ["a", "b", "b", "a", "b"]
+
+
 @pytest.mark.parametrize(
     ("text", "key", "line", "message"),
     [
