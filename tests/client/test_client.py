@@ -7,6 +7,7 @@ import concurrent.futures
 import pickle
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from farthing.core.errors import (
     UpstreamError,
 )
 from farthing.core.money import Cost
+from farthing.gateway.bypass import NODE, SwitchEditor
 from farthing.ledger.keys import Key, Keys
 from farthing.models import tiny
 
@@ -243,6 +245,21 @@ def test_budgets_hold(config: Path) -> None:
     assert answered
     (spent,) = rows(config, "SELECT sum(cost_pico) FROM attempts")[0]
     assert Cost(spent) <= limit
+
+
+def test_plans_can_be_switched_off(config: Path) -> None:
+    with farthing.Client(config) as client:
+        client.chat.completions.create(model="both", messages=ASK)
+        with SwitchEditor(config.parent / "farthing.db") as switch:
+            switch.set(True)
+        for _ in range(100):
+            client.chat.completions.create(model="both", messages=ASK)
+            nodes = [node for (node,) in rows(config, "SELECT node FROM attempts ORDER BY id")]
+            if nodes[-1] == NODE:
+                break
+            time.sleep(0.1)
+    assert nodes[0] != NODE
+    assert nodes[-1] == NODE
 
 
 def test_answers_are_light_objects(config: Path) -> None:

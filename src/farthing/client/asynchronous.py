@@ -80,8 +80,9 @@ class AsyncClient:
         self._service = open_service(config)
         self._authorization = None if key is None else f"Bearer {key}"
         self._tags = dict(tags or {})
-        self._streams: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.Future[None]] = set()
         self._starting: asyncio.Future[None] | None = None
+        self._switch: asyncio.Future[None] | None = None
         self._closed = False
         self.chat = AsyncChat(self)
         self.embeddings = AsyncEmbeddings(self)
@@ -102,10 +103,10 @@ class AsyncClient:
         if self._closed:
             return 0
         self._closed = True
-        streams = list(self._streams)
-        for task in streams:
+        tasks = [task for task in (*self._streams, self._starting, self._switch) if task]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*streams, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         service = self._service
         return await service.aclose(service.config.shutdown_s if seconds is None else seconds)
 
@@ -127,6 +128,8 @@ class AsyncClient:
         if self._starting is None:
             self._starting = asyncio.ensure_future(self._service.start())
         await asyncio.shield(self._starting)
+        if self._switch is None and self._service.switch is not None:
+            self._switch = asyncio.ensure_future(self._service.switch.keep())
 
     async def _seen(self) -> Service:
         """The service as the holder of the key sees it."""
