@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from random import Random
 from typing import Any
 
 import pytest
@@ -272,6 +273,50 @@ async def test_a_stream_is_ended_by_the_total_time_out() -> None:
         await op.idle()
         assert kinds(ledger) == [("sample", "cancelled")]
         assert op.spent == billed([fake])
+
+
+@pytest.mark.parametrize(("kind", "again"), [("judge", "judge"), ("fallback", "retry")])
+async def test_what_a_retry_is_for(kind: Any, again: str) -> None:
+    async with model_of([Fail()]) as (model, _):
+        op, ledger = operation(model)
+        await op.call("m", ASK, node="x", kind=kind)
+        assert [row.kind for row in ledger.attempts] == [kind, again]
+
+
+async def test_clients_that_come_and_go_leave_nothing_behind() -> None:
+    """Random failures, random departures: each call is booked, and no count or task is left."""
+    random = Random(7)
+    ways = [Fail(), Fail(status=429), Fail("close"), Fail("cut"), None, None, None]
+    plans = [[random.choice(ways) for _ in range(60)] for _ in range(3)]
+    fails = [[fail or Fail(status=400) for fail in plan] for plan in plans]
+    rule = BreakerRule(failures=6, pause_s=0.05)
+    before = len(asyncio.all_tasks())
+    async with model_of(*fails, breaker=rule) as (model, fakes):
+        for fake in fakes:
+            fake.chunk_delay_s = 0.002
+        drains, attempts, unbooked = Drains(), 0, 0
+
+        async def client(number: int) -> None:
+            nonlocal attempts, unbooked
+            await asyncio.sleep(number * 0.002)
+            op, ledger = operation(model, drains=drains)
+            with suppress(UpstreamError, TimeoutError):
+                async with asyncio.timeout(random.choice([0.001, 0.005, 0.02, 5])):
+                    await ask(op, random.random() < 0.5)
+            await op.idle()
+            rested = sum("RestingError" in (row.error or "") for row in ledger.attempts)
+            attempts += len(ledger.attempts) - rested
+            unbooked += len(op.attempts) - len(ledger.attempts)
+
+        await asyncio.gather(*(client(number) for number in range(300)))
+        assert unbooked == 0
+        assert len(drains) == 0
+        health = model.health()
+        assert [each.outstanding for each in health] == [0, 0, 0]
+        assert sum(each.calls for each in health) == attempts
+        assert attempts == sum(fake.calls for fake in fakes)
+    await asyncio.sleep(0.05)
+    assert len(asyncio.all_tasks()) == before
 
 
 FAILS = st.sampled_from([Fail(), Fail(status=429), Fail(status=400), Fail("close"), Fail("cut")])

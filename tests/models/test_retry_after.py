@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.models._retry_after import read_retry_after
+from farthing.models._retry_after import MOST_S, read_retry_after
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -20,7 +20,9 @@ NOW = datetime(2026, 5, 1, tzinfo=UTC)
         ({"Retry-After": " 3 "}, 3.0),
         ({"Retry-After": "-1"}, None),
         ({"Retry-After": "nan"}, None),
-        ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "inf"}, MOST_S),
+        ({"Retry-After": "1e300"}, MOST_S),
+        ({"Retry-After": "Fri, 31 Dec 9999 00:00:00 GMT"}, MOST_S),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": ""}, None),
         ({"Retry-After": "9", "retry-after-ms": "250"}, 0.25),

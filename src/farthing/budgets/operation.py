@@ -151,9 +151,9 @@ class Operation:
         streamed, and still returned when it is whole and booked.
 
         A call that fails is made again as the model's card says, each time as an attempt of
-        kind "retry". If the caller is cancelled, an operation with a ledger lets the call run on
-        in the background, or breaks it off, as the model's card says, and books what it is
-        billed; it is not made again.
+        kind "retry", or still "judge". If the caller is cancelled, an operation with a ledger
+        lets the call run on in the background, or breaks it off, as the model's card says, and
+        books what it is billed; it is not made again.
 
         Raises:
             UnknownModelError: there is no such model.
@@ -213,7 +213,7 @@ class Operation:
                 if wait is None:
                     raise
             await asyncio.sleep(wait)
-            kind = "retry"
+            kind = _again(kind)
 
     async def stream(
         self, model: str, request: Request, *, node: str, kind: Kind = "sample"
@@ -252,7 +252,7 @@ class Operation:
                         self._leave(attempt, task)
                         reader.leave()
                 await asyncio.sleep(wait)
-                kind = "retry"
+                kind = _again(kind)
         finally:
             limit.cancel()
 
@@ -469,6 +469,11 @@ class Operation:
         if self.ledger is not None:
             card = self.models[attempt.model].card
             self.ledger.attempt(attempt.row(self.id, card, price))
+
+
+def _again(kind: Kind) -> Kind:
+    """What a call is for that is made again: of a judgement no answer comes all the same."""
+    return kind if kind == "judge" else "retry"
 
 
 class _Limit:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+
+MOST_S = 86_400.0 * 365
 
 
 def read_retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Seconds until the upstream wants to be asked again; None if it does not say so legibly.
 
-    `retry-after-ms` goes before `Retry-After`, which holds seconds or an HTTP date. `now` is in
-    seconds since 1970, for tests.
+    `retry-after-ms` goes before `Retry-After`, which holds seconds or an HTTP date. More than a
+    year is a year. `now` is in seconds since 1970, for tests.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -23,7 +24,7 @@ def read_retry_after(headers: Mapping[str, str], now: float | None = None) -> fl
         return seconds
     try:
         date = parsedate_to_datetime(told)
-        return max(0.0, date.timestamp() - (time.time() if now is None else now))
+        return min(MOST_S, max(0.0, date.timestamp() - (time.time() if now is None else now)))
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -33,4 +34,4 @@ def _number(text: str | None) -> float | None:
         value = float(text or "")
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return min(value, MOST_S) if value >= 0 else None
