@@ -116,7 +116,7 @@ class FakeUpstream:
     def _call(self, asked: dict[str, Any]) -> tuple[str, str] | None:
         if not asked.get("tools") or not self.calls:
             return None
-        return self.calls[(len(self.bodies) - 1) % len(self.calls)]
+        return self.calls[asked["_number"] % len(self.calls)]
 
     def _messages_usage(self) -> dict[str, Any]:
         self.billed_output += len(self.words)
@@ -147,7 +147,7 @@ class FakeUpstream:
         body = await request.read()
         self.bodies.append(body)
         self.headers.append(request.headers.copy())
-        asked = json.loads(body)
+        asked = {**json.loads(body), "_number": len(self.bodies) - 1}
         await asyncio.sleep(self.delay_s)
         if self.malformed is not None:
             return web.Response(body=self.malformed, content_type="application/json")
