@@ -124,7 +124,7 @@ async def test_budgets_and_refusals(start, tmp_path):
     gateway = await start()
     where = tmp_path / "ledger.db"
     with Budgets(where) as store:
-        store.set(Budget("everyone", Cost.from_usd("0.0003"), mode="worst-case"))
+        store.set(Budget("everyone", Cost.from_usd("0.0002"), mode="worst-case"))
     metrics = gateway.service.metrics = Metrics()
     ledger = gateway.service.ledger = WatchedLedger(Ledger.open(where), [metrics])
     gateway.service.budgets = BudgetBook(where, ledger)
@@ -134,8 +134,8 @@ async def test_budgets_and_refusals(start, tmp_path):
     while not held and not asked.done():
         told = await read(gateway)
         held = told.get('budget_held_usd{budget="everyone"}', 0.0)
-    assert 0.00015 < held == told['budget_in_flight_usd{budget="everyone"}'] <= 0.0003
-    assert held <= told['budget_lease_usd{budget="everyone"}'] <= 0.0003
+    assert 0.0001 < held == told['budget_in_flight_usd{budget="everyone"}'] <= 0.0002
+    assert held <= told['budget_lease_usd{budget="everyone"}'] <= 0.0002
     assert told["operations_in_flight"] == 1
     with pytest.raises(RateLimitError):
         await ask(gateway, "gpt", max_tokens=5)
