@@ -71,7 +71,9 @@ def _guarded(handler: Guarded, error_shape: ErrorShape = openai_error) -> Handle
             return json_response(error_shape(told["error"], 413), 413)
         except web.RequestPayloadError as error:
             unread = RequestError(f"the body cannot be read: {error}")
-            return error_response(unread, told=error_shape)
+            refusal = error_response(unread, told=error_shape)
+            refusal.force_close()  # where the next request begins is not known
+            return refusal
         except Exception as error:
             return error_response(cause(error), told=error_shape)
 
