@@ -10,8 +10,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 from farthing.core.money import Cost
+from farthing.core.protocols import Policy
 from farthing.plan.file import Plan
 from farthing.policies.cascade import VOTING, Cascade, Stage
+from farthing.policies.cheapest import Cheapest
+from farthing.policies.fallback import Fallback
+from farthing.policies.single import Single
 
 Interval = tuple[float, float]
 BILLED = {
@@ -54,8 +58,29 @@ def explain(plan: Plan) -> RenderableType:
 
 
 def _tree(plan: Plan) -> Tree:
-    cascade = plan.cascade
-    tree = Tree(Text.assemble("plan ", (plan.name, "bold"), f": {_how(cascade)}"))
+    policy = plan.policy if isinstance(plan.policy, Fallback | Cheapest) else plan.cascade
+    tree = Tree(Text.assemble("plan ", (plan.name, "bold"), f": {_how(policy)}"))
+    _grow(tree, policy)
+    return tree
+
+
+def _grow(tree: Tree, policy: Policy) -> None:
+    """Add what `policy` does to `tree`, which says what it is."""
+    if isinstance(policy, Fallback):
+        for number, choice in enumerate(policy.models):
+            when = "if that fails" if number else "first"
+            name = choice if isinstance(choice, str) else _how(choice)
+            branch = tree.add(Text(f"{when}, {name}"))
+            if not isinstance(choice, str):
+                _grow(branch, choice)
+    elif isinstance(policy, Cheapest):
+        for model in policy.models:
+            tree.add(Text(model))
+    elif isinstance(policy, Cascade):
+        _grow_cascade(tree, policy)
+
+
+def _grow_cascade(tree: Tree, cascade: Cascade) -> None:
     node, reached = tree, True
     for stage in cascade.stages:
         skipped = stage.accept == "skip"
@@ -66,11 +91,20 @@ def _tree(plan: Plan) -> Tree:
         if not skipped and reached:
             node = child
             reached = stage.accept != "always"
-    return tree
 
 
-def _how(cascade: Cascade) -> str:
-    return f"cascade by {cascade.signal}, {BILLED[cascade.sampling]}"
+def _how(policy: Policy) -> str:
+    match policy:
+        case Cascade():
+            return f"cascade by {policy.signal}, {BILLED[policy.sampling]}"
+        case Single():
+            return f"the answer of {policy.model}"
+        case Fallback():
+            late = ", or takes too long" if policy.on_timeout else ""
+            return f"the next model where one fails{late}"
+        case Cheapest():
+            return f"the cheapest model, expecting {policy.output_tokens} tokens of output"
+    raise TypeError(f"{type(policy).__name__} cannot be explained")
 
 
 def _stage(stage: Stage, signal: str) -> str:

@@ -233,7 +233,7 @@ def _plan(data: dict[str, Any]) -> Plan:
 def as_json(plan: Plan) -> dict[str, Any]:
     """What `farthing plan --json` prints; unknown is None."""
     certificate = plan.certificate
-    cascade = plan.cascade
+    cascade = plan.cascade if isinstance(plan.policy, Cascade | Single) else None
     return {
         "feasible": True,
         "name": plan.name,
@@ -244,11 +244,12 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "n_pilot": certificate.n_pilot if certificate else None,
         "n_certify": certificate.n_certify if certificate else None,
         "budget_usd": float(certificate.budget) if certificate else None,
-        "models": [stage.model for stage in cascade.stages],
-        "thresholds": [_finite(accept) for accept in plan.thresholds],
-        "samples": [stage.samples for stage in cascade.stages],
-        "signal": cascade.signal,
-        "sampling": cascade.sampling,
+        "models": [stage.model for stage in cascade.stages] if cascade else list(plan.models),
+        "thresholds": [_finite(accept) for accept in plan.thresholds] if cascade else None,
+        "samples": [stage.samples for stage in cascade.stages] if cascade else None,
+        "signal": cascade.signal if cascade else None,
+        "sampling": cascade.sampling if cascade else None,
+        "policy": None if cascade else _policy(plan.policy),
         "expected": {
             key: plan.expected.get(key)
             for key in ("quality", "cost_usd_mean", "regret", "violation_rate")
@@ -263,3 +264,16 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 def _finite(value: float | str) -> float | str | None:
     return value if isinstance(value, str) or math.isfinite(value) else None
+
+
+def _policy(policy: Policy) -> Any:
+    return _plain({"kind": getattr(policy, "kind", ""), **policy.get_params()})
+
+
+def _plain(value: Any) -> Any:
+    """`value` without numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return _finite(value) if isinstance(value, float) else value
