@@ -86,6 +86,19 @@ async def test_without_it_every_turn_begins_at_the_first() -> None:
     assert await table.ask(talk(1, session="x")) == ("s", "s")
 
 
+async def test_a_stage_has_the_same_node_wherever_a_session_begins() -> None:
+    sticky, models = Sticky(CASCADE), Table(CASCADE).models
+    nodes = []
+    for prompt in (3, 1):
+        operation = Operation(models, prices=PriceBook())
+        await sticky.answer(talk(prompt, session="x"), operation)
+        nodes.append({a.model: a.node for a in operation.attempts})
+    assert nodes == [
+        {"s": "cascade/0", "m": "cascade/1", "l": "cascade/2"},
+        {"l": "cascade/2"},
+    ]
+
+
 async def test_stages_that_are_skipped_stay_so() -> None:
     table = Table(Sticky(Cascade((Stage("s", accept="skip"), Stage("m", 2, 1.0), Stage("l")))))
     assert await table.ask(talk(1, session="x")) == ("m", "m")

@@ -98,12 +98,12 @@ class Cascade:
         if self.signal in LOGPROBS:
             request = replace(request, logprobs=True)
         pool: list[Sample] = []
-        called = [stage for stage in self.stages if stage.accept != "skip"]
-        for index, stage in enumerate(called):
-            node = f"cascade/{index}"
+        called = [(n, stage) for n, stage in enumerate(self.stages) if stage.accept != "skip"]
+        for index, (number, stage) in enumerate(called):
+            node = f"cascade/{number}"
             final = stage.accept == "always"
             pooled = self.signal == "pooled-agreement" and not final
-            wanted_later = pooled and called[index + 1].accept != "always"
+            wanted_later = pooled and called[index + 1][1].accept != "always"
             earlier = pool if pooled else []
             vote = Vote(stage.samples + len(earlier), (sample.answer for sample in earlier))
             drawn = _Asked(stage.model, vote, pool)
