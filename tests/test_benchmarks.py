@@ -143,6 +143,12 @@ async def book(where):
         connection.execute("UPDATE spending SET pico = pico + 2")
 
 
+def test_watching():
+    printed = run("watching.py", "--operations", 50).stdout
+    assert printed.count("metrics ") == printed.count("traces, all sampled ") == 2
+    assert "one of several workers" in printed
+
+
 def test_shared_budget():
     pytest.importorskip("pgserver", reason="needs the package pgserver")
     few = ("--seeds", 1, "--budgets", "0.05", "--clients", 8, "--rate", 60, "--seconds", 1)

@@ -104,6 +104,8 @@ class _Worker:
     number: int
     process: asyncio.subprocess.Process | None = None
     wait_s: float = FIRST_WAIT_S
+    is_ready: bool = False
+    hung_up: bool = False
 
 
 class _Pool:
@@ -116,7 +118,7 @@ class _Pool:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         first, *others = self._workers
         line = await self._begin(first)  # it makes the ledger, and says what is wrong
         if line is None:
@@ -133,9 +135,17 @@ class _Pool:
         self._stopping.set()
         self._tell(signal.SIGTERM)
 
+    def _hang_up(self) -> None:
+        """Have all workers reload; one that only begins, when it can."""
+        for worker in self._workers:
+            worker.hung_up = not worker.is_ready
+        self._tell(signal.SIGHUP)
+
     def _tell(self, number: signal.Signals) -> None:
         for worker in self._workers:
-            if worker.process is not None and worker.process.returncode is None:
+            if worker.process is None or worker.process.returncode is not None:
+                continue
+            if worker.is_ready or number != signal.SIGHUP:
                 with suppress(ProcessLookupError):
                     worker.process.send_signal(number)
 
@@ -152,11 +162,17 @@ class _Pool:
         if self._stopping.is_set():
             self._tell(signal.SIGTERM)
         assert process.stdout is not None
-        return (await process.stdout.readline()).decode().strip() or None
+        line = (await process.stdout.readline()).decode().strip()
+        worker.is_ready = bool(line)
+        if worker.hung_up and worker.is_ready:
+            worker.hung_up = False
+            process.send_signal(signal.SIGHUP)
+        return line or None
 
     async def _end(self, worker: _Worker) -> int:
         assert worker.process is not None
         status = await worker.process.wait()
+        worker.is_ready = False
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(worker.process.pid, self._folder)  # type: ignore[no-untyped-call]
