@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, case, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, case, delete, exists, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from farthing.budgets.leases import add_spending
 from farthing.budgets.spending import add_own_history
@@ -32,6 +33,7 @@ from farthing.ledger.schema import (
 
 DEAD_AFTER_S = 10.0
 _LONGEST = timedelta(days=1)  # that an operation can last
+_AT_ONCE = 500  # charges in one statement
 
 
 def recover(
@@ -58,16 +60,30 @@ def recover(
     for stored in in_force:
         add_own_history(connection, stored, gateway, now)
     found = _left_open(connection, gateway, {stored.counted_as: stored for stored in in_force}, now)
-    if found:
-        connection.execute(insert(charges), [charge_values(row) for row in found])
-        _add_up(connection, found)
+    for start in range(0, len(found), _AT_ONCE):
+        _charge(connection, found[start : start + _AT_ONCE])
     lost = _without_outcome(connection, gateway)
     if lost:
         error = "the gateway that had it died"
         rows = [outcome_values(OutcomeRow(id, now, "lost", error=error)) for id in lost]
-        connection.execute(insert(outcomes), rows)
+        connection.execute(_insert_once(connection, outcomes).on_conflict_do_nothing(), rows)
     connection.execute(delete(leases).where(leases.c.gateway == gateway))
     return len({row.operation_id for row in found} | set(lost))
+
+
+def _insert_once(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
+def _charge(connection: Connection, rows: list[ChargeRow]) -> None:
+    """Book charges, but for those that the process, alive after all, books at this moment."""
+    statement = _insert_once(connection, charges).values([charge_values(row) for row in rows])
+    keys = (charges.c.operation_id, charges.c.budget)
+    added = connection.execute(statement.on_conflict_do_nothing().returning(*keys))
+    booked = {tuple(key) for key in added}
+    _add_up(connection, [row for row in rows if (row.operation_id, row.budget) in booked])
 
 
 def _left_open(
