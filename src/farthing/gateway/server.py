@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
 import signal
-import socket
 import ssl
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -17,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from aiohttp import web
 
-from farthing.core.errors import ConfigError
 from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
 from farthing.gateway.config import Config, HttpConfig
 from farthing.gateway.config import load as read_config
 from farthing.gateway.connections import Connections, GuardedRunner
+from farthing.gateway.listening import address, cannot_listen
 from farthing.gateway.logs import OperationLog
 from farthing.gateway.metrics import Metrics
 from farthing.gateway.reload import Reloader
@@ -35,8 +33,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 1024
 _KEEPALIVE_S = 75.0
-_COLLECTED = (20_000, 20, 100)
-"""Thresholds of `gc`: what a request allocates is mostly freed without it."""
+_COLLECTED = (20_000, 20, 100)  # thresholds of gc: what a request leaves is freed without it
 
 
 class _WithoutDetails(logging.Filter):
@@ -112,15 +109,16 @@ async def serve(
     try:
         await service.start()
         await app.setup()
-        _spare_collections()
-        with _kept(
-            connections.keep(),
-            metrics.keep(service.picture),
-            _reload_when(hung_up, reloader),
-            *(() if service.switch is None else (service.switch.keep(),)),
+        with (
+            _collected_seldom(),
+            _kept(
+                connections.keep(),
+                metrics.keep(service.picture),
+                _reload_when(hung_up, reloader),
+                *(() if service.switch is None else (service.switch.keep(),)),
+            ),
         ):
-            address = await _listen(app, config, tls, worker)
-            announce(_ready(address, service))
+            announce(_ready(await _listen(app, config, tls, worker), service))
             await stopped.wait()
     finally:
         await _close(app, service, service.config.shutdown_s, hurried)
@@ -129,11 +127,18 @@ async def serve(
             await asyncio.to_thread(traces.close)
 
 
-def _spare_collections() -> None:
-    """Have the garbage collector pass over what lives as long as the process, and come less."""
+@contextmanager
+def _collected_seldom() -> Iterator[None]:
+    """The garbage collector passes over what is there by now, and comes more seldom."""
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTED)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _traces(config: Config) -> Traces | None:
@@ -223,35 +228,9 @@ async def _listen(
         await site.start()
     except OSError as error:
         raise cannot_listen(config, error) from error
-    return f"{scheme(config)}://{shown(host)}:{app.addresses[0][1]}"
+    return address(config, app.addresses[0][1])
 
 
-def scheme(config: Config) -> str:
-    """How clients come in."""
-    return "http" if config.gateway.tls_cert is None else "https"
-
-
-def shown(host: str) -> str:
-    """A host as it stands in an address."""
-    return f"[{host}]" if ":" in host else host
-
-
-def cannot_listen(config: Config, error: OSError) -> ConfigError:
-    """What is said of a port that cannot be opened."""
-    host, port = config.gateway.host, config.gateway.port
-    if isinstance(error, socket.gaierror):
-        return config.error(f"{host!r} is no address of this machine", "gateway", "host")
-    if error.errno == errno.EADDRINUSE:
-        text = f"port {port} on {host} is taken by another program: stop it, or choose another port"
-        return config.error(f"{text} (--port, or 0 for any free one)", "gateway", "port")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        text = f"port {port} may not be opened by this user; ports above 1023 may"
-        return config.error(text, "gateway", "port")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return config.error(f"{host} is no address of this machine", "gateway", "host")
-    return config.error(f"cannot listen on {host}:{port}: {error.strerror}", "gateway", "port")
-
-
-def _ready(address: str, service: Service) -> str:
+def _ready(where: str, service: Service) -> str:
     plans = f"plans: {', '.join(service.plans)}; " if service.plans else ""
-    return f"farthing serves {address}/v1; {plans}models: {', '.join(service.models)}"
+    return f"farthing serves {where}/v1; {plans}models: {', '.join(service.models)}"
