@@ -20,8 +20,9 @@ from time import process_time
 from farthing.core.money import Cost
 from farthing.core.usage import Usage
 from farthing.gateway.logs import JsonFormatter, OperationLog, operations
-from farthing.gateway.metrics import FOLDER, Metrics
+from farthing.gateway.metrics import Metrics
 from farthing.gateway.watching import WatchedLedger, Watcher
+from farthing.gateway.workers import FOLDER
 from farthing.ledger import MemoryLedger
 from farthing.ledger.rows import AttemptRow, OperationRow, OutcomeRow, new_id
 

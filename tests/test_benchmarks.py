@@ -145,7 +145,7 @@ async def book(where):
 
 def test_watching():
     printed = run("watching.py", "--operations", 50).stdout
-    assert printed.count("metrics ") == printed.count("traces, all sampled ") == 2
+    assert printed.count("GET /metrics") == printed.count("traces, all sampled") == 2
     assert "one of several workers" in printed
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from farthing.gateway.watching import Story
-from farthing.ledger.rows import AttemptRow
+if TYPE_CHECKING:
+    from farthing.gateway.watching import Story
+    from farthing.ledger.rows import AttemptRow
 
 Form = Literal["text", "json", "off"]
 

@@ -29,13 +29,13 @@ from farthing.core.errors import RequestError
 from farthing.core.money import PICO_PER_USD
 from farthing.core.usage import LEAVES
 from farthing.gateway.watching import Story
+from farthing.gateway.workers import FOLDER
 from farthing.ledger.rows import AttemptRow
 from farthing.ledger.store import State
 
 if TYPE_CHECKING:
     from farthing.gateway.service import Service
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 TICK_S = 1.0
 MOST_BUDGETS = 50
 OTHERS = "(others)"

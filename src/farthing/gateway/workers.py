@@ -8,11 +8,9 @@ and passes signals on.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,11 +23,12 @@ import msgspec
 
 from farthing.core.errors import FarthingError
 from farthing.gateway.config import Config
-from farthing.gateway.metrics import FOLDER
-from farthing.gateway.server import cannot_listen
+from farthing.gateway.listening import held_port
 
 logger = logging.getLogger("farthing.gateway")
 
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that names the folder in which workers count."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Seconds before a worker that ended is started again: doubled each time, up to the longest."""
 HEALTHY_S = 60.0
@@ -69,34 +68,10 @@ def supervise(
 
     Raises ConfigError if the port cannot be had, WorkerError if the first worker cannot begin.
     """
-    with _port(config) as held, tempfile.TemporaryDirectory(prefix="farthing-") as folder:
+    with held_port(config) as held, tempfile.TemporaryDirectory(prefix="farthing-") as folder:
         port = held.getsockname()[1]
         pool = _Pool([*arguments, "--port", str(port)], count, folder)
         asyncio.run(pool.run(announce))
-
-
-def _port(config: Config) -> socket.socket:
-    """The port, bound so that workers can share it; ConfigError if others have it."""
-    host, port = config.gateway.host, config.gateway.port
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as alone:
-            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            alone.bind(address)
-            alone.listen()
-            address = alone.getsockname()
-        held = socket.socket(family, kind, protocol)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind(address)
-        return held
-    except OSError as error:
-        raise cannot_listen(config, error) from error
-    except AttributeError:
-        unknown = OSError(errno.ENOSYS, "this system cannot share a port between processes")
-        raise cannot_listen(config, unknown) from None
 
 
 @dataclass(slots=True)
