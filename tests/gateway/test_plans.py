@@ -38,6 +38,10 @@ model = "large@v1"
 kind = "http"
 base_url = "http://127.0.0.1:9/v1"
 n = false
+[models.claude]
+kind = "http"
+api = "anthropic"
+base_url = "http://127.0.0.1:9/v1"
 [plans]
 files = ["plan.toml"]
 """
@@ -138,6 +142,13 @@ async def test_a_recorded_model_by_itself(folder: Path) -> None:
         ),
         (
             {
+                "policy": Cascade((Stage("weak", 1, -0.5), Stage("claude")), "mean_logprob"),
+                "models": ("weak", "claude"),
+            },
+            "log-probabilities, which 'claude'",
+        ),
+        (
+            {
                 "policy": Cascade((Stage("live", 2, 0.5), Stage("strong")), sampling="n"),
                 "models": ("live", "strong"),
             },
@@ -169,7 +180,7 @@ def test_a_plan_with_a_models_name(folder: Path) -> None:
     save_plan(plan(name="weak", policy=Single("strong"), models=("strong",)), folder / "plan.toml")
     with pytest.raises(ConfigError, match="name of another model") as caught:
         open_service(load(folder / "farthing.toml"))
-    assert (caught.value.key, caught.value.line) == ("plans.files", 16)
+    assert (caught.value.key, caught.value.line) == ("plans.files", 20)
 
 
 def test_a_recording_without_the_model(folder: Path) -> None:

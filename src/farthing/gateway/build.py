@@ -46,7 +46,7 @@ from farthing.ledger.keyring import KeyRing
 from farthing.models.breaker import BreakerRule
 from farthing.models.http import HttpModel
 from farthing.models.replicas import Upstreams
-from farthing.policies.cascade import VOTING, Cascade
+from farthing.policies.cascade import LOGPROBS, VOTING, Cascade
 from farthing.policies.registry import from_params, models_of, policies_in
 from farthing.policies.stickiness import stick
 from farthing.signals import reader
@@ -220,7 +220,13 @@ def _check_cascade(where: str, cascade: Cascade, models: Mapping[str, Model]) ->
                 f"{where}the plan takes {stage.samples} samples of {stage.model!r} in one call, "
                 "which it cannot give; plan with `sampling` in calls"
             )
-        if stage.accept == "always" or cascade.signal in (*VOTING, "mean_logprob", "min_logprob"):
+        told = "logprobs" in model.card.shows or not isinstance(model, HttpModel | Upstreams)
+        if cascade.signal in LOGPROBS and not told:
+            raise PlanError(
+                f"{where}its signal {cascade.signal!r} asks every model for log-probabilities, "
+                f"which {stage.model!r} of Anthropic's shape does not tell; plan with agreement"
+            )
+        if stage.accept == "always" or cascade.signal in (*VOTING, *LOGPROBS):
             continue
         from farthing.models.recorded import RecordedModel
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from farthing.core.request import Request
@@ -52,7 +52,8 @@ class Endpoint:
     Attributes:
         api: its name; see `Request.api`.
         path: the address.
-        read: what ledger and budgets need to know of a request, and its bytes.
+        read: what ledger and budgets need to know of a request; further arguments are fields of
+            it that the body does not tell.
         translate: the request as a chat request, for models and plans that do not speak this
             format; None if there is none.
         writer: of the answers of such models and plans.
@@ -65,7 +66,7 @@ class Endpoint:
 
     api: str
     path: str
-    read: Callable[[Fields], Request]
+    read: Callable[..., Request]
     translate: Callable[[Fields], Request] | None = None
     writer: Callable[[Call, str], Writer] | None = None
     unbounded: tuple[bytes, ...] = ()
@@ -114,7 +115,7 @@ def read(endpoint: Endpoint, body: bytes, **about: Any) -> Call:
     if stream and not endpoint.streams:
         raise wrong("stream", f"left out: {endpoint.path} has no streams")
     options = mapping(fields, "stream_options") if fields.get("stream_options") else {}
-    request = replace(endpoint.read(fields), raw=body, api=endpoint.api, **about)
+    request = endpoint.read(fields, raw=body, api=endpoint.api, **about)
     include_usage = stream and flag(options, "include_usage")
     return Call(model, request, stream, include_usage, endpoint, fields)
 

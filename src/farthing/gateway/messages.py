@@ -51,7 +51,7 @@ _ERROR_TYPES = {
 }
 
 
-def read_messages(fields: Fields) -> Request:
+def read_messages(fields: Fields, **about: Any) -> Request:
     """What is known of a request that goes to an upstream of this format."""
     messages = objects(fields.get("messages"), "messages")
     if not messages:
@@ -64,6 +64,7 @@ def read_messages(fields: Fields) -> Request:
         tuple(asked),
         max_tokens=whole_number(fields, "max_tokens", 1),
         extra={"tools": fields["tools"]} if fields.get("tools") else {},
+        **about,
     )
 
 

@@ -12,7 +12,7 @@ MAX_N = 128
 _TOKENS = [{"type": "tokens"}]
 
 
-def read_completions(fields: Fields) -> Request:
+def read_completions(fields: Fields, **about: Any) -> Request:
     """What is known of a request: `n` is the number of texts that are generated in all."""
     prompts = _prompts("prompt", fields.get("prompt"))
     samples = max(whole(fields, "n", 1, MAX_N) or 1, whole(fields, "best_of", 1, MAX_N) or 1)
@@ -21,12 +21,13 @@ def read_completions(fields: Fields) -> Request:
         n=samples * len(prompts),
         max_tokens=whole(fields, "max_tokens", 0),
         seed=whole(fields, "seed"),
+        **about,
     )
 
 
-def read_embeddings(fields: Fields) -> Request:
+def read_embeddings(fields: Fields, **about: Any) -> Request:
     """What is known of a request; it generates no tokens."""
-    return Request(tuple(_prompts("input", fields.get("input"))), max_tokens=0)
+    return Request(tuple(_prompts("input", fields.get("input"))), max_tokens=0, **about)
 
 
 def _prompts(name: str, value: Any) -> list[Message]:

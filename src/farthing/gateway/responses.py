@@ -40,7 +40,7 @@ _TRANSLATED = frozenset(
 )
 
 
-def read_responses(fields: Fields) -> Request:
+def read_responses(fields: Fields, **about: Any) -> Request:
     """What is known of a request that goes to an upstream of this format."""
     if flag(fields, "background"):
         raise RequestError(
@@ -62,6 +62,7 @@ def read_responses(fields: Fields) -> Request:
         tuple(asked),
         max_tokens=whole_number(fields, "max_output_tokens", 1),
         extra={"tools": fields["tools"]} if fields.get("tools") else {},
+        **about,
     )
 
 

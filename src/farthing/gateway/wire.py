@@ -24,8 +24,8 @@ def read_call(body: bytes, question: str = "") -> Call:
     return read(CHAT, body, question=question)
 
 
-def read_chat(fields: Fields) -> Request:
-    """The request that `fields` are."""
+def read_chat(fields: Fields, **about: Any) -> Request:
+    """The request that `fields` are; `about` are fields of it that they do not tell."""
     limit = "max_tokens" if fields.get("max_tokens") is not None else "max_completion_tokens"
     return Request(
         _messages(fields.get("messages")),
@@ -35,6 +35,7 @@ def read_chat(fields: Fields) -> Request:
         seed=whole(fields, "seed"),
         logprobs=flag(fields, "logprobs"),
         extra={k: v for k, v in fields.items() if k not in _OWN and k not in _OWN_TOO},
+        **about,
     )
 
 
