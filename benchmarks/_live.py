@@ -210,6 +210,7 @@ async def start(
     name: str = "farthing",
     env: Mapping[str, str] | None = None,
     launcher: tuple[str, ...] = (),
+    program: Sequence[str] = (),
 ) -> Gateway:
     """Start a gateway in `folder`, and return when it listens.
 
@@ -217,9 +218,12 @@ async def start(
         name: of its configuration and its log.
         env: what its environment has beyond ours.
         launcher: arguments of `_gateway.py`, by which it is started then.
+        program: another one that takes the arguments of `farthing`, and its own.
     """
     (folder / f"{name}.toml").write_text(config, encoding="utf-8")
     command = [sys.executable, LAUNCHER, *launcher] if launcher else [FARTHING]
+    if program:
+        command = [sys.executable, *program]
     log = folder / f"{name}.log"
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
