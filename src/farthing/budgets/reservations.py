@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -42,32 +42,51 @@ class Ask:
         input_tokens: int,
         max_tokens: int | None,
         calls: Iterable[tuple[Rates, int]],
+        most_input_tokens: int | None = None,
+        dearest: Iterable[tuple[Rates, int]] | None = None,
+        bounded: bool = True,
     ) -> Ask:
         """From the request's tokens and the prices of the calls it can cause.
 
         Args:
-            input_tokens: an upper bound, such as the bytes of the prompt, if not counted.
+            input_tokens: of the input, as far as is known; if not counted and there are no
+                `most_input_tokens`, an upper bound, such as the bytes of the prompt.
             max_tokens: the client's limit on the output of one sample.
             calls: rates of each model that can be called, and the most samples it can be asked
                 for; all retries and fallbacks included if the bound is to hold.
+            most_input_tokens: the most that there can be, for the bound; `input_tokens` if None.
+            dearest: what `calls` are for the bound; `calls` if None.
+            bounded: whether these are all that can be billed; if not, nothing bounds the cost.
         """
         few = PRIOR_OUTPUT_TOKENS if max_tokens is None else min(max_tokens, PRIOR_OUTPUT_TOKENS)
-        typical = bound = tokens = 0
+        calls = tuple(calls)
+        typical = tokens = 0
         for rates, samples in calls:
-            dearest = max(rates.input, rates.cache_read or 0, rates.cache_write or 0)
             output = max(rates.output, rates.reasoning or 0)
             typical += samples * (rates.request + input_tokens * rates.input + few * output)
-            known = rates.request + input_tokens * dearest
-            bound += samples * (known + (max_tokens or 0) * output)
             tokens += samples * (input_tokens + few)
+        bound = None
+        if bounded and max_tokens is not None:
+            most = input_tokens if most_input_tokens is None else most_input_tokens
+            bound = _bound(calls if dearest is None else tuple(dearest), most, max_tokens)
         return cls(
             frozenset(scopes),
             route,
             Cost(typical),
-            None if max_tokens is None else Cost(bound),
+            bound,
             input_tokens.bit_length(),
             tokens,
         )
+
+
+def _bound(calls: Sequence[tuple[Rates, int]], input_tokens: int, output_tokens: int) -> Cost:
+    """The most that `calls` can cost."""
+    bound = 0
+    for rates, samples in calls:
+        dearest = max(rates.input, rates.cache_read or 0, rates.cache_write or 0)
+        output = max(rates.output, rates.reasoning or 0)
+        bound += samples * (rates.request + input_tokens * dearest + output_tokens * output)
+    return Cost(bound)
 
 
 Reason = Literal["budget", "rate", "unbounded"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 
 from farthing.budgets import Drains, Operation
 from farthing.budgets.book import BudgetBook
@@ -22,6 +23,26 @@ from farthing.policies.stickiness import unstick
 
 BYTES_PER_TOKEN = 4  # of a typical prompt; a token is at least one byte
 _OUTPUTS = ("output", "reasoning", "output_audio")
+_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of all requests to a model or plan, within one minute.
+
+    Attributes:
+        minute: since 1970.
+        models: all that can be called.
+        calls: rates of those with a price, and the most samples of each.
+        dearest: the same at the highest rates of all tiers; None if it bounds nothing.
+        scopes: of requests without tags, by the name of their key.
+    """
+
+    minute: int
+    models: tuple[str, ...]
+    calls: tuple[tuple[Rates, int], ...]
+    dearest: tuple[tuple[Rates, int], ...] | None
+    scopes: dict[str | None, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,34 +130,65 @@ async def admit(
 
 def ask(service: Service, call: Call, tags: Mapping[str, str], body: bytes) -> Ask:
     """What is known of a request before it begins."""
-    calls, bounded = _calls(service, call)
-    found = scopes(
-        key=service.caller.name if service.caller else None,
-        user=tags.get("user"),
-        team=tags.get("team"),
-        models=[name for name, _ in calls],
-        plan=call.model if call.model in service.plans else None,
-        tags=tags,
-    )
-    prices = {name: service.prices.price(service.models[name].card) for name, _ in calls}
-    known = [(price, samples) for name, samples in calls if (price := prices[name])]
-    most = call.request.max_tokens
-    typical = Ask.of(
-        found,
+    known = _known(service, call)
+    return Ask.of(
+        _scopes(service, call, tags, known),
         call.model,
         input_tokens=len(body) // BYTES_PER_TOKEN,
-        max_tokens=most,
-        calls=[(price.rates, samples) for price, samples in known],
+        most_input_tokens=len(body),
+        max_tokens=call.request.max_tokens,
+        calls=known.calls,
+        dearest=known.dearest,
+        bounded=known.dearest is not None and call.is_bounded,
     )
+
+
+def _scopes(service: Service, call: Call, tags: Mapping[str, str], known: Known) -> frozenset[str]:
+    """Whose request it is; those without tags are kept by the name of their key."""
+    key = service.caller.name if service.caller else None
+    found = None if tags else known.scopes.get(key)
+    if found is None:
+        found = scopes(
+            key=key,
+            user=tags.get("user"),
+            team=tags.get("team"),
+            models=known.models,
+            plan=call.model if call.model in service.plans else None,
+            tags=tags,
+        )
+        if not tags:
+            known.scopes[key] = found
+    return found
+
+
+def _known(service: Service, call: Call) -> Known:
+    """What is known of `call` but for its length, until the minute ends: no price changes in it."""
+    key, minute = (call.model, call.request.n, service.bypassing), int(time.time()) // 60
+    known = service.known.get(key)
+    if known is None or known.minute != minute:
+        if len(service.known) >= _KEPT:
+            service.known.clear()
+        known = service.known[key] = _reckoned(service, call, minute)
+    return known
+
+
+def _reckoned(service: Service, call: Call, minute: int) -> Known:
+    calls, bounded = _calls(service, call)
+    prices = [(service.prices.price(service.models[name].card), samples) for name, samples in calls]
+    known = [(price, samples) for price, samples in prices if price]
+    dearest: tuple[tuple[Rates, int], ...] | None = None
     open_ended = any(price.per_second or price.calls for price, _ in known)
-    if not bounded or open_ended or len(known) < len(calls) or not call.is_bounded:
-        return replace(typical, bound=None)
-    dearest = [
-        (_dearest(service.prices.prices(service.models[name].card)), samples)
-        for name, samples in calls
-    ]
-    worst = Ask.of(found, call.model, input_tokens=len(body), max_tokens=most, calls=dearest)
-    return replace(typical, bound=worst.bound)
+    if bounded and not open_ended and len(known) == len(calls):
+        dearest = tuple(
+            (_dearest(service.prices.prices(service.models[name].card)), samples)
+            for name, samples in calls
+        )
+    return Known(
+        minute,
+        tuple(name for name, _ in calls),
+        tuple((price.rates, samples) for price, samples in known),
+        dearest,
+    )
 
 
 def _calls(service: Service, call: Call) -> tuple[list[tuple[str, int]], bool]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farthing.budgets import Drains, Operation
 from farthing.budgets.book import BudgetBook
@@ -35,6 +35,9 @@ from farthing.ledger.keys import Key
 from farthing.models.http import HttpModel
 from farthing.models.replicas import Upstreams
 from farthing.signals import reader
+
+if TYPE_CHECKING:
+    from farthing.gateway.budgeting import Known
 
 Reader = Callable[[str], str | None]
 
@@ -95,6 +98,7 @@ class Service:
         connections: those of the clients; None if nothing limits them.
         bypassing: whether plans are switched off for the client at hand.
         current: what is served in place of this one, see `front`.
+        known: of requests by model or plan, number of answers and `bypassing`.
     """
 
     config: GatewayConfig
@@ -114,6 +118,7 @@ class Service:
     connections: Connections | None = None
     bypassing: bool = False
     current: Service | None = None
+    known: dict[tuple[str, int, bool], Known] = field(init=False, default_factory=dict)
     _readers: dict[str, Reader] = field(init=False, default_factory=dict)
     _straight: dict[str, ServedPlan] | None = field(init=False, default=None)
 
