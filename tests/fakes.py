@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -85,8 +87,11 @@ class FakeUpstream:
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
         def answer(asked: dict[str, Any]) -> dict[str, Any]:
             vectors = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
+            vector: Any = [0.25, -0.5]
+            if asked.get("encoding_format") == "base64":
+                vector = base64.b64encode(struct.pack("<2f", *vector)).decode()
             data = [
-                {"object": "embedding", "index": i, "embedding": [0.25, -0.5]}
+                {"object": "embedding", "index": i, "embedding": vector}
                 for i in range(len(vectors))
             ]
             tokens = self.prompt_tokens
