@@ -94,8 +94,11 @@ def _asking(endpoint: Endpoint) -> Guarded:
         most, told = service.config.max_body_mb * MEGABYTE, http.content_length or 0
         if told > most:
             raise web.HTTPRequestEntityTooLarge(int(most), told)
-        async with asyncio.timeout(service.config.request_timeout_s):
+        if http.content.is_eof():
             body = await http.read()
+        else:
+            async with asyncio.timeout(service.config.request_timeout_s):
+                body = await http.read()
         sent = http.headers
         call = read(
             endpoint,

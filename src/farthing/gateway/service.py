@@ -121,6 +121,7 @@ class Service:
     known: dict[tuple[str, int, bool], Known] = field(init=False, default_factory=dict)
     _readers: dict[str, Reader] = field(init=False, default_factory=dict)
     _straight: dict[str, ServedPlan] | None = field(init=False, default=None)
+    _seen: dict[str, Service] = field(init=False, default_factory=dict)  # by the key's name
 
     async def start(self) -> None:
         """Take part in the budgets: charge what a gateway that was killed had in flight."""
@@ -235,8 +236,11 @@ class Service:
 
     def seen_by(self, key: Key) -> Service:
         """The same service, for a client with `key`: its names are fewer, its bookings labelled."""
-        seen = copy.copy(self)
-        seen.caller = key
+        seen = self._seen.get(key.name)
+        if seen is None or seen.caller is not key:
+            seen = copy.copy(self)
+            seen.caller, seen._seen = key, {}
+            self._seen[key.name] = seen
         return seen
 
     def may_use(self, name: str) -> bool:
