@@ -86,4 +86,4 @@ class Attempt:
             return None
         if self.kind == "cache":
             return "cache"
-        return "not reached" if self.response is None else card.price_source or "model"
+        return "not billed" if self.response is None else card.price_source or "model"

@@ -409,9 +409,9 @@ class Operation:
         if partial is not None and (partial.usage is not None or partial.text):
             self._book(attempt, model, partial, complete=False)
             return
-        unreached = isinstance(error, UpstreamError) and error.kind == "unreachable"
+        free = isinstance(error, UpstreamError) and error.is_free
         price = None
-        if unreached or isinstance(error, RequestError):
+        if free or isinstance(error, RequestError):
             attempt.cost = Cost(0)
         else:  # what is paid by the second is known without tokens
             attempt.cost, price = self.prices.cost(

@@ -125,6 +125,18 @@ class UpstreamError(FarthingError):
         self.retry_after_s, self.shown = retry_after_s, False
         super().__init__(message)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether no vendor bills such a call: it was not reached, or refused it at the door.
+
+        A request that was wrong, one too many (429), or more than there is capacity for (503, 529)
+        is refused before anything is computed. Other failures may have come after that.
+        """
+        if self.kind != "status":
+            return self.kind == "unreachable"
+        status = self.status or 0
+        return (400 <= status < 500 and status != 408) or status in (503, 529)
+
 
 class RestingError(UpstreamError):
     """A model that was not called, because all its upstreams failed lately and are left alone."""
