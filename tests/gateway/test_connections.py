@@ -18,7 +18,7 @@ from farthing.gateway import connections as limits
 from farthing.gateway.app import create_app
 from farthing.gateway.build import build_service
 from farthing.gateway.config import load
-from farthing.gateway.connections import Connections, GuardedRunner
+from farthing.gateway.connections import Connections
 from farthing.gateway.tls import load_certificate, tls_context
 
 BODY = json.dumps({"model": "gpt", "messages": [{"role": "user", "content": "x"}]}).encode()
@@ -44,16 +44,15 @@ async def gateway(tmp_path, base_url="http://127.0.0.1:9/v1", *, text="", **sett
     service = build_service(config)
     kept = Connections(**{"most": 100, "read_timeout_s": 0.3, "write_timeout_s": 0.4, **settings})
     service.connections = kept
-    runner = GuardedRunner(
-        create_app(service), kept, handler_cancellation=True, shutdown_timeout=0.2
-    )
+    runner = web.AppRunner(create_app(service), handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls_context(config)).start()
+    server = await kept.listen(runner.server, "127.0.0.1", 0, tls=tls_context(config))
     keeper = asyncio.create_task(kept.keep())
     try:
-        yield runner.addresses[0][1], service, kept
+        yield server.sockets[0].getsockname()[1], service, kept
     finally:
         keeper.cancel()
+        server.close()
         await runner.cleanup()
         await service.aclose(1)
 
@@ -212,6 +211,14 @@ async def test_https(tmp_path):
             assert (await answer.read()).endswith(b"data: [DONE]\n\n")
         with pytest.raises(aiohttp.ClientError):
             await http.post(url.replace("https", "http"), json=ask)
+
+
+async def test_a_client_that_does_not_shake_hands_is_cut_off(tmp_path):
+    certificate(tmp_path)
+    async with gateway(tmp_path, text=TLS) as (port, *_):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
 
 
 async def test_a_renewed_certificate_is_shown_to_new_connections(tmp_path):

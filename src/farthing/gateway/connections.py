@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
@@ -14,6 +15,7 @@ logger = logging.getLogger("farthing.gateway")
 
 LOOK_S = 0.5
 """Seconds between looks at all connections; limits on time are kept as exactly as that."""
+_BACKLOG = 1024
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
     b"Content-Length: %d\r\nConnection: close\r\n\r\n%s"
@@ -52,6 +54,30 @@ class Connections:
     def factory(self, inner: Callable[[], Any]) -> Callable[[], asyncio.Protocol]:
         """Makes a protocol for each connection, around one that `inner` makes."""
         return lambda: _Connection(self, inner())
+
+    async def listen(
+        self,
+        inner: Callable[[], Any],
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        shared: bool = False,
+    ) -> asyncio.Server:
+        """Open the port for connections that `inner` makes the protocols of.
+
+        Args:
+            shared: whether other processes open it too.
+
+        Raises OSError if it cannot be opened.
+        """
+        settings: dict[str, Any] = {"reuse_port": True} if shared else {}
+        if tls is not None:
+            settings |= {"ssl": tls, "ssl_handshake_timeout": self.read_timeout_s}
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(
+            self.factory(inner), host, port, backlog=_BACKLOG, **settings
+        )
 
     def begin(self, request: web.BaseRequest) -> None:
         """A request's head has come in."""
@@ -169,17 +195,3 @@ class _Connection(asyncio.Protocol):
         if self._heard:
             self._transport.write(_raw(_SLOW, message))
         self._transport.close()
-
-
-class GuardedRunner(web.AppRunner):
-    """Runs an application whose connections are limited."""
-
-    def __init__(self, app: web.Application, connections: Connections, **settings: Any) -> None:
-        super().__init__(app, **settings)
-        self._connections = connections
-
-    @property
-    def server(self) -> Any:
-        """Makes the protocols of connections; None before `setup`."""
-        inner = super().server
-        return None if inner is None else self._connections.factory(inner)

@@ -19,7 +19,7 @@ from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
 from farthing.gateway.config import Config, HttpConfig
 from farthing.gateway.config import load as read_config
-from farthing.gateway.connections import Connections, GuardedRunner
+from farthing.gateway.connections import Connections
 from farthing.gateway.listening import address, cannot_listen
 from farthing.gateway.logs import OperationLog
 from farthing.gateway.metrics import Metrics
@@ -31,7 +31,6 @@ from farthing.gateway.watching import WatchedLedger, Watcher
 if TYPE_CHECKING:
     from farthing.gateway.traces import Traces
 
-_BACKLOG = 1024
 _KEEPALIVE_S = 75.0
 _COLLECTED = (20_000, 20, 100)  # thresholds of gc: what a request leaves is freed without it
 
@@ -96,9 +95,8 @@ async def serve(
     tls = tls_context(config)
     traces = _traces(config)
     service, connections, metrics = _watched(config, [] if traces is None else [traces])
-    app = GuardedRunner(
+    app = web.AppRunner(
         create_app(service),
-        connections,
         access_log=None,
         logger=_http_logger,
         handler_cancellation=True,
@@ -106,6 +104,7 @@ async def serve(
         keepalive_timeout=_KEEPALIVE_S,
     )
     reloader = Reloader(service, config, read or (lambda: read_config(config.path)), tls)
+    server: asyncio.Server | None = None
     try:
         await service.start()
         await app.setup()
@@ -118,9 +117,13 @@ async def serve(
                 *(() if service.switch is None else (service.switch.keep(),)),
             ),
         ):
-            announce(_ready(await _listen(app, config, tls, worker), service))
+            server = await _listen(app, connections, config, tls, worker)
+            where = address(config, server.sockets[0].getsockname()[1])
+            announce(_ready(where, service))
             await stopped.wait()
     finally:
+        if server is not None:
+            server.close()
         await _close(app, service, service.config.shutdown_s, hurried)
         await reloader.aclose()
         if traces is not None:
@@ -217,18 +220,18 @@ async def _close(
 
 
 async def _listen(
-    app: web.AppRunner, config: Config, tls: ssl.SSLContext | None, shared: bool
-) -> str:
-    """Open the port; returns the address as clients write it."""
-    host, port = config.gateway.host, config.gateway.port
+    app: web.AppRunner,
+    connections: Connections,
+    config: Config,
+    tls: ssl.SSLContext | None,
+    shared: bool,
+) -> asyncio.Server:
+    host, port, inner = config.gateway.host, config.gateway.port, app.server
+    assert inner is not None
     try:
-        site = web.TCPSite(
-            app, host, port, backlog=_BACKLOG, ssl_context=tls, reuse_port=shared or None
-        )
-        await site.start()
+        return await connections.listen(inner, host, port, tls=tls, shared=shared)
     except OSError as error:
         raise cannot_listen(config, error) from error
-    return address(config, app.addresses[0][1])
 
 
 def _ready(where: str, service: Service) -> str:
