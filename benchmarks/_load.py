@@ -38,7 +38,7 @@ class Spec:
         seconds: for how long requests are sent.
         count: how many requests are sent at most; 0 for any number.
         leave: share of requests whose client goes away at a random moment within the answer.
-        until_refused: clients whose request fails try again 0.1 s later, and give up after 15 times.
+        until_refused: clients that get no answer try again 0.1 s later, and give up after 15 times.
         warm: requests before.
         timeout_s: seconds for an answer.
         seed: of what is drawn.

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import _peers
 import aiohttp
-from _live import FARTHING, MODEL, set_budget, start
+from _live import FARTHING, MODEL, Gateway, set_budget, start
 
 from farthing.core.money import PICO_PER_USD
 
@@ -36,6 +36,7 @@ class Target:
         pid: of its process; 0 for the upstream, whose costs are nobody's.
         ledger: where it books, if it does.
         spends: reads what it has booked, in picodollars; None if it books nothing.
+        gateway: if it is Farthing.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Target:
     headers: dict[str, str] = field(default_factory=dict)
     ledger: Path | None = None
     spends: Callable[[], int] | None = None
+    gateway: Gateway | None = None
 
     def spec(self, body: dict[str, Any], **how: Any) -> dict[str, Any]:
         """What `_load.py` is told."""
@@ -140,14 +142,14 @@ async def farthing(
 
     Args:
         limit: of the tighter budget, in picodollars; plenty if None.
-        settings: more lines for its configuration, tables.
+        settings: more lines for its table `[gateway]`.
         launcher: a program of Python that is `farthing` with something more, and its arguments.
     """
     ledger = folder / "farthing.db"
-    config = MODEL.format(url=f"{url}/v1") + settings
+    settings += "keys = true\n" if bound else ""
+    config = MODEL.format(url=f"{url}/v1").replace("[gateway]\n", f"[gateway]\n{settings}")
     headers = {}
     if bound:
-        config = config.replace("[gateway]\n", "[gateway]\nkeys = true\n")
         command = [FARTHING, "keys", "create", "bench", "--db", str(ledger)]
         made = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
         headers["Authorization"] = f"Bearer {made.stdout.decode().split()[0]}"
@@ -156,7 +158,8 @@ async def farthing(
     served = await start(folder, config, program=launcher)
     try:
         own = served.url.removesuffix("/v1")
-        yield Target(name, own, served.process.pid, headers, ledger, partial(_booked, ledger))
+        spends = partial(_booked, ledger)
+        yield Target(name, own, served.process.pid, headers, ledger, spends, served)
     finally:
         await served.stop()
 

@@ -6,7 +6,8 @@ Prints its address. Answers chat completions, plain and as streams of 53 events,
 are made beforehand: only the identifier differs from call to call. How many tokens an answer has is
 drawn from a log-normal distribution with a mean of 400. A plain answer is billed in full once it
 was asked for; of a stream, the prompt and the tokens of the events that were sent before the
-client was gone. `GET /account` tells what was billed; `POST /set` takes some of `Settings` as JSON.
+client was gone. Calls whose `user` is "long" get events of 4 kB. `GET /account` tells what was
+billed; `POST /set` takes some of `Settings` as JSON.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _SIGMA = 0.8
 _DRAWS = 64
 _ID = b"chatcmpl-000000000000"
 _WORD = "forty-two, "
+_LONG = 400  # words of an event, for calls whose `user` is "long"
 _STREAM = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
     b"x-request-id: req_0123456789abcdef\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -118,14 +120,14 @@ class Made:
         return PROMPT_TOKENS * RATES.input + math.ceil(self.tokens * shown / _PIECES) * RATES.output
 
 
-def _made(tokens: int) -> Made:
+def _made(tokens: int, words: int) -> Made:
     usage = {
         "prompt_tokens": PROMPT_TOKENS,
         "completion_tokens": tokens,
         "total_tokens": PROMPT_TOKENS + tokens,
     }
     told = {"id": _ID.decode(), "object": "chat.completion", "created": 1, "model": "m"}
-    message = {"role": "assistant", "content": _WORD * 25}
+    message = {"role": "assistant", "content": _WORD * 25 * words}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     plain = _http(json.dumps(told | {"choices": [choice], "usage": usage}).encode())
 
@@ -139,7 +141,7 @@ def _made(tokens: int) -> Made:
 
     events = [
         event(piece({"role": "assistant", "content": ""})),
-        *(event(piece({"content": _WORD})) for _ in range(_PIECES)),
+        *(event(piece({"content": _WORD * words})) for _ in range(_PIECES)),
         event(piece({}, "stop")),
         event([], usage) + b"data: [DONE]\n\n",
     ]
@@ -160,11 +162,11 @@ def _http(body: bytes, status: bytes = b"200 OK") -> bytes:
     )
 
 
-def answers() -> list[Made]:
+def answers(words: int = 1) -> list[Made]:
     """All answers there are; which one a call gets is drawn."""
     rng = random.Random(1)
     mu = math.log(MEAN_TOKENS) - _SIGMA**2 / 2
-    return [_made(max(1, round(rng.lognormvariate(mu, _SIGMA)))) for _ in range(_DRAWS)]
+    return [_made(max(1, round(rng.lognormvariate(mu, _SIGMA))), words) for _ in range(_DRAWS)]
 
 
 ERROR = _http(b'{"error": {"message": "made up", "type": "server_error"}}', b"500 Oops")
@@ -173,8 +175,8 @@ ERROR = _http(b'{"error": {"message": "made up", "type": "server_error"}}', b"50
 class Connection(asyncio.Protocol):
     """One client, a request at a time."""
 
-    def __init__(self, account: Account, made: list[Made]) -> None:
-        self._account, self._made = account, made
+    def __init__(self, account: Account, made: list[Made], long: list[Made]) -> None:
+        self._account, self._made, self._long = account, made, long
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -234,7 +236,7 @@ class Connection(asyncio.Protocol):
         settings, rng = account.settings, account.random
         account.asked += 1
         account.running += 1
-        made = self._made[int(rng.random() * _DRAWS)]
+        made = (self._long if b'"long"' in body else self._made)[int(rng.random() * _DRAWS)]
         id = b"chatcmpl-%012x" % account.asked
         fate = rng.random()
         if fate < settings.errors:
@@ -345,10 +347,10 @@ class _Stream:
 
 
 async def main() -> None:
-    account, made = Account(), answers()
+    account, made, long = Account(), answers(), answers(_LONG)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Connection(account, made), "127.0.0.1", 0, backlog=4096
+        lambda: Connection(account, made, long), "127.0.0.1", 0, backlog=4096
     )
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
