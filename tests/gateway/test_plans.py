@@ -145,7 +145,14 @@ async def test_a_recorded_model_by_itself(folder: Path) -> None:
                 "policy": Cascade((Stage("weak", 1, -0.5), Stage("claude")), "mean_logprob"),
                 "models": ("weak", "claude"),
             },
-            "log-probabilities, which 'claude'",
+            "'claude' cannot be asked as the plan does: 'logprobs'",
+        ),
+        (
+            {
+                "policy": Cascade((Stage("weak", 2, 1.0), Stage("claude")), temperature=1.5),
+                "models": ("weak", "claude"),
+            },
+            "'claude' cannot be asked as the plan does: 'temperature'",
         ),
         (
             {

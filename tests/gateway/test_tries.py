@@ -33,7 +33,7 @@ async def test_what_is_no_json(gateway: Any, path: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("depth", [300, 900, 985, 2_000, 100_000])
+@pytest.mark.parametrize("depth", [190, 300, 900, 938, 940, 942, 985, 2_000, 100_000])
 async def test_deep_nesting_within_a_field(gateway: Any, path: str, depth: int) -> None:
     nested = b"[" * depth + b"]" * depth
     message = b'[{"role": "user", "content": [{"type": "text", "text": "x", "x": %s}]}]' % nested
@@ -45,7 +45,7 @@ async def test_deep_nesting_within_a_field(gateway: Any, path: str, depth: int) 
                 body = b'{"model": "%s", "max_tokens": 9, %s}' % (model, told)
                 status, answer = await post(gateway, path, body)
                 assert status in (200, 400), (answer, field)
-                assert status == 400 or depth < 1_000
+                assert status == 400 or depth < 200
 
 
 @pytest.mark.parametrize("path", PATHS)

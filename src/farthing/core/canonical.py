@@ -16,14 +16,9 @@ def canonical(value: Any) -> str:
 def canonical_json(text: str) -> str | None:
     """The JSON in `text` as `canonical` writes it; None if it is none."""
     try:
-        return canonical(parse(text))
+        return canonical(json.loads(text, parse_constant=_refuse))
     except (ValueError, RecursionError):
         return None
-
-
-def parse(text: str) -> Any:
-    """The JSON value in `text`; ValueError or RecursionError if it is none."""
-    return json.loads(text, parse_constant=_refuse)
 
 
 def _plain(value: Any) -> Any:

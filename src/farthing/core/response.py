@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from farthing.core.canonical import canonical, canonical_json, parse
+from farthing.core.canonical import canonical, canonical_json
 from farthing.core.money import Cost
 from farthing.core.usage import Usage
 
@@ -62,10 +62,11 @@ class Sample:
             function = call.get("function") if isinstance(call, Mapping) else None
             told = function if isinstance(function, Mapping) else {}
             arguments = told.get("arguments")
-            if isinstance(arguments, str) and canonical_json(arguments) is not None:
-                arguments = parse(arguments)
-            calls.append([told.get("name"), arguments])
-        return canonical(calls) if calls else None
+            spelled = canonical_json(arguments) if isinstance(arguments, str) else None
+            if spelled is None:
+                spelled = canonical(arguments)
+            calls.append(f"[{canonical(told.get('name'))},{spelled}]")
+        return f"[{','.join(calls)}]" if calls else None
 
 
 @dataclass(frozen=True, slots=True)

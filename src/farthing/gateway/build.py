@@ -18,9 +18,11 @@ from farthing.core.errors import (
     MoneyError,
     ParamError,
     PlanError,
+    RequestError,
 )
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Model, ModelCard
+from farthing.core.request import Request
 from farthing.cost.calls import PRICED as PRICED_CALLS
 from farthing.cost.prices import FREE, Price, PriceBook
 from farthing.cost.usage import standard_tier
@@ -220,12 +222,16 @@ def _check_cascade(where: str, cascade: Cascade, models: Mapping[str, Model]) ->
                 f"{where}the plan takes {stage.samples} samples of {stage.model!r} in one call, "
                 "which it cannot give; plan with `sampling` in calls"
             )
-        told = "logprobs" in model.card.shows or not isinstance(model, HttpModel | Upstreams)
-        if cascade.signal in LOGPROBS and not told:
-            raise PlanError(
-                f"{where}its signal {cascade.signal!r} asks every model for log-probabilities, "
-                f"which {stage.model!r} of Anthropic's shape does not tell; plan with agreement"
-            )
+        upstream = model.models[0] if isinstance(model, Upstreams) else model
+        if isinstance(upstream, HttpModel):
+            logprobs = cascade.signal in LOGPROBS
+            asked = Request.ask("?", temperature=cascade.temperature, logprobs=logprobs)
+            try:
+                upstream.check(asked)
+            except RequestError as error:
+                raise PlanError(
+                    f"{where}{stage.model!r} cannot be asked as the plan does: {error}"
+                ) from error
         if stage.accept == "always" or cascade.signal in (*VOTING, *LOGPROBS):
             continue
         from farthing.models.recorded import RecordedModel

@@ -11,6 +11,10 @@ from farthing.core.errors import RequestError
 
 Fields = Mapping[str, Any]
 
+MAX_DEPTH = 200
+"""Levels of objects and lists in a body; what reads it is recursive, and Python's stack is not
+endless."""
+
 _decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
 
@@ -23,7 +27,22 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise RequestError(f"the body is not JSON: {error}", code="invalid_json") from error
     if not isinstance(fields, dict):
         raise RequestError("the body is not a JSON object", code="invalid_json")
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_deep(fields):
+        raise RequestError(
+            f"the body is nested deeper than {MAX_DEPTH} levels", code="invalid_json"
+        )
     return fields
+
+
+def _is_deep(value: dict[str, Any]) -> bool:
+    """Whether `value` has more than `MAX_DEPTH` levels; it is not recursive itself."""
+    layer: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner = (x for outer in layer for x in (outer.values() if type(outer) is dict else outer))
+        layer = [x for x in inner if type(x) is dict or type(x) is list]
+        if not layer:
+            return False
+    return True
 
 
 def wrong(param: str, wanted: str) -> RequestError:
