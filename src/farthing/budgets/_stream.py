@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from time import perf_counter
 from typing import Any
@@ -19,8 +18,10 @@ class StreamReader:
 
     def __init__(self, model: str, started: float) -> None:
         self._model, self._started = model, started
-        self._ahead: deque[Chunk] = deque()
-        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._ahead: list[Chunk] = []
+        self._taken = 0  # chunks that the consumer is at
+        self._news: asyncio.Future[None] | None = None  # what the consumer waits for
+        self._room: asyncio.Future[None] | None = None  # what the reading task waits for
         self._left = self._ended = False
         self._texts: dict[int, list[str]] = {}
         self._ends: dict[int, Chunk] = {}
@@ -37,39 +38,38 @@ class StreamReader:
         try:
             async for chunk in upstream:
                 self._add(chunk)
-                while len(self._ahead) >= _AHEAD:
-                    self._room.clear()
-                    await self._room.wait()
+                while self._taken + len(self._ahead) >= _AHEAD:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
                 if not self._left:
                     self._ahead.append(chunk)
-                    self._news.set()
+                    _wake(self._news)
         finally:
             close = getattr(upstream, "aclose", None)
             if close is not None:
                 await close()
 
-    async def chunks(self) -> AsyncIterator[Chunk]:
-        """What `read` has read, until `end`."""
-        while True:
-            while self._ahead:
-                chunk = self._ahead.popleft()
-                self._room.set()
-                yield chunk
-            if self._ended:
-                return
-            self._news.clear()
-            await self._news.wait()
+    async def take(self) -> list[Chunk]:
+        """What `read` has read since the last time, at least one; none after the `end`."""
+        self._taken = 0
+        _wake(self._room)
+        while not self._ahead and not self._ended:
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        taken, self._ahead = self._ahead, []
+        self._taken = len(taken)
+        return taken
 
     def leave(self) -> None:
         """The consumer is gone: read on without it."""
         self._left = True
-        self._ahead.clear()
-        self._room.set()
+        self._ahead, self._taken = [], 0
+        _wake(self._room)
 
     def end(self) -> None:
         """Nothing more will come."""
         self._ended = True
-        self._news.set()
+        _wake(self._news)
 
     def response(self) -> Response:
         """The answer as far as it has been read; without usage unless the model told it."""
@@ -114,6 +114,11 @@ class StreamReader:
             output_tokens=end.output_tokens,
             fields={"tool_calls": join_tool_calls(pieces)} if pieces else {},
         )
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
 
 
 def join_tool_calls(pieces: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

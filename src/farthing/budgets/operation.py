@@ -235,9 +235,10 @@ class Operation:
                 limit.reader = reader
                 passed = False
                 try:
-                    async for chunk in reader.chunks():
+                    while chunks := await reader.take():
                         passed = True
-                        yield chunk
+                        for chunk in chunks:
+                            yield chunk
                     if limit.is_over and not task.done():
                         raise too_late(chosen.card)
                     await task
