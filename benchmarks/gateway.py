@@ -378,43 +378,58 @@ def _line(result: Result) -> str:
 
 
 def load_tables(report: Report) -> str:
-    """A table for each kind of load."""
-    base = {r.load: r.seen for r in report.results if r.target == "direct"}
-    floors = {r.load: r.cpu_ms for r in report.results if r.target == "floor"}
-    text = []
-    for kind in dict.fromkeys(r.load.kind for r in report.results):
-        rows = []
-        for r in (r for r in report.results if r.load.kind == kind):
-            direct, least, seen = base.get(r.load), floors.get(r.load), r.seen
-            cpu = "" if r.cpu_ms is None else f"{r.cpu_ms:.3f}"
-            ratio = f"{r.cpu_ms / least:.2f}" if r.cpu_ms and least else ""
-            rows.append(
-                [
-                    r.load.arrivals,
-                    r.target,
-                    f"{seen.ok / max(seen.wall_s, 1e-9):.0f}",
-                    cpu,
-                    ratio,
-                    *_added(r, direct),
-                    f"{100 * r.failed:.1f} %" if r.failed else "0",
-                ]
-            )
-        columns = ["load", "target", "answers/s", "CPU ms", "/ floor", "p50 ms", "p99 ms"]
-        columns += ["first ms"] if kind.startswith("stream") else []
-        text.append(f"{kind}\n\n{markdown([*columns, 'failed'], rows)}")
-    return "\n\n".join(text)
+    """A table for each thing that was measured: a row for each load, a column for each target."""
+    found = {(r.target, r.load): r for r in report.results}
+    targets = list(dict.fromkeys(r.target for r in report.results))
+    every = list(dict.fromkeys(r.load for r in report.results))
 
+    def table(title: str, tell: Any, names: Sequence[str], loads: Sequence[Load]) -> str:
+        rows = [
+            [load.kind, load.arrivals]
+            + [tell(found[name, load]) if (name, load) in found else "drowned" for name in names]
+            for load in loads
+        ]
+        return f"{title}\n\n{markdown(['answers', 'load', *names], rows)}"
 
-def _added(result: Result, direct: Seen | None) -> list[str]:
-    """What latency is above that of `direct`; of `direct` itself, in brackets, what it is."""
-    names = ["p50_s", "p99_s", *(["first_p50_s"] if result.load.stream else [])]
-    own = [1e3 * getattr(result.seen, name) for name in names]
-    if result.target == "direct":
-        return [f"({value:.1f})" for value in own]
-    if direct is None or not result.seen.ok:
-        return [""] * len(own)
-    less = [1e3 * getattr(direct, name) for name in names]
-    return [f"{value - base:.1f}" for value, base in zip(own, less, strict=True)]
+    def cpu(result: Result) -> str:
+        floor = found.get(("floor", result.load))
+        if result.cpu_ms is None:
+            return "none answered"
+        beside = f" ({result.cpu_ms / floor.cpu_ms:.2f})" if floor and floor.cpu_ms else ""
+        return f"{result.cpu_ms:.3f}{beside}"
+
+    def answered(result: Result) -> str:
+        rate = f"{result.seen.ok / max(result.seen.wall_s, 1e-9):.0f}"
+        return f"{rate} ({result.failed:.1%} failed)" if result.failed else rate
+
+    def added(middle: str, late: str) -> Any:
+        def tell(result: Result) -> str:
+            direct = found.get(("direct", result.load))
+            if result.target != "direct" and direct is None:
+                return ""
+            if not result.seen.ok:
+                return "none answered"
+            less = None if result.target == "direct" or direct is None else direct.seen
+            values = [
+                1e3 * (getattr(result.seen, name) - (getattr(less, name) if less else 0))
+                for name in (middle, late)
+            ]
+            return " / ".join(f"{value:.1f}" for value in values)
+
+        return tell
+
+    behind = [name for name in targets if name != "direct"]
+    streams = [load for load in every if load.stream]
+    parts = [
+        table("CPU ms for each request (over the floor's)", cpu, behind, every),
+        table("p50 / p99 ms, above direct", added("p50_s", "p99_s"), targets, every),
+        table("answers a second", answered, targets, every),
+    ]
+    if streams:
+        first = added("first_p50_s", "first_p99_s")
+        title = "p50 / p99 ms to the first event, above direct"
+        parts.insert(2, table(title, first, targets, streams))
+    return "\n\n".join(parts)
 
 
 def memory_table(memories: Sequence[Memory]) -> str:
