@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -50,8 +51,6 @@ async def upstream(status: int = 200, models: tuple[str, ...] = ("gpt",)) -> Asy
 
 
 async def look(path: Path, **options: Any) -> dict[str, Finding]:
-    import asyncio
-
     findings = await asyncio.to_thread(check, path, **options)
     return {finding.what: finding for finding in findings}
 
@@ -138,6 +137,15 @@ path = "no/folder/farthing.db"
     reached = found["upstream http://127.0.0.1:9/v1 of other"]
     assert reached.level == "error"
     assert "cannot be reached" in reached.message
+
+
+async def test_traces_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "farthing.toml"
+    path.write_text("[gateway]\ntraces = true\n[models.m]\nkind = 'tiny'\nsize = 'small'\n")
+    monkeypatch.setitem(sys.modules, "farthing.gateway.traces", None)
+    findings = await asyncio.to_thread(check, path)
+    (wrong,) = (finding for finding in findings if finding.level != "ok")
+    assert "pip install 'farthing[otel]'" in wrong.message
 
 
 async def test_a_ledger_that_is_none(tmp_path: Path) -> None:

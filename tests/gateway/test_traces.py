@@ -1,12 +1,16 @@
 """Spans of operations and calls, as OpenTelemetry gets them."""
 
 import asyncio
+import sys
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from farthing.core.errors import ConfigError
+from farthing.gateway.config import load
+from farthing.gateway.server import run
 from farthing.gateway.traces import Traces
 from farthing.gateway.watching import WatchedLedger
 
@@ -116,3 +120,13 @@ async def test_without_traces_none_is_passed_on(start):
     gateway = await start()
     await ask(gateway, "gpt", traceparent=f"00-{TRACE}-{PARENT}-01")
     assert "traceparent" not in gateway.upstream.headers[0]
+
+
+def test_traces_without_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "farthing.gateway.traces", None)
+    path = tmp_path / "farthing.toml"
+    path.write_text("[gateway]\ntraces = true\n[models.m]\nkind = 'tiny'\nsize = 'small'\n")
+    with pytest.raises(
+        ConfigError, match=r"toml:2: gateway\.traces: .* pip install 'farthing\[otel"
+    ):
+        run(load(path), print)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from farthing.gateway.build import build_models, build_plans, build_prices, buil
 from farthing.gateway.config import Config, HttpConfig, RecordedConfig, ReplicaConfig, load
 from farthing.gateway.ledger_address import ledger_address
 from farthing.gateway.ledger_options import ledger_options
+from farthing.gateway.server import without_otel
 from farthing.gateway.tls import tls_context
 from farthing.ledger.address import Address
 from farthing.ledger.engines import cause, open_to_write
@@ -156,9 +158,20 @@ def _rest(found: _Found, config: Config) -> None:
         build_service(config)
         tls_context(config)
         ledger_options(config)
+        if config.gateway.traces and not _has_otel():
+            raise without_otel(config)
     except FarthingError as error:
         if str(error) not in before:
             found.add("error", "configuration", str(error))
+
+
+def _has_otel() -> bool:
+    try:
+        import_module("farthing.gateway.traces")
+        import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    except ImportError:
+        return False
+    return True
 
 
 def _ledger(found: _Found, config: Config) -> None:

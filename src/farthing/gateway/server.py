@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from aiohttp import web
 
+from farthing.core.errors import ConfigError
 from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
 from farthing.gateway.config import Config, HttpConfig
@@ -153,14 +154,19 @@ def _traces(config: Config) -> Traces | None:
 
         provider = provider_from_environment()
     except ImportError:
-        message = "OpenTelemetry is not installed: pip install 'farthing[otel]'"
-        raise config.error(message, "gateway", "traces") from None
+        raise without_otel(config) from None
 
     def system(model: str) -> str:
         settings = config.models.get(model)
         return settings.api if isinstance(settings, HttpConfig) else "farthing"
 
     return Traces(provider, system)
+
+
+def without_otel(config: Config) -> ConfigError:
+    """What is said where traces are wanted, and the extra is not there."""
+    message = "OpenTelemetry is not installed: pip install 'farthing[otel]'"
+    return config.error(message, "gateway", "traces")
 
 
 def _watched(config: Config, more: Sequence[Watcher]) -> tuple[Service, Connections, Metrics]:

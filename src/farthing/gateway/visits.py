@@ -17,7 +17,7 @@ BYPASS = "x-farthing-bypass"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Visit:
     """A request that came in.
 
