@@ -140,3 +140,16 @@ def test_the_switch_of_a_ledger(tmp_path):
     assert found.on
     assert found.since is not None
     assert found.since.endswith("Z")
+
+
+async def test_the_switch_on_both_databases(where):
+    with SwitchEditor(where) as switch:
+        assert switch.set(True)
+        assert read_switch(where).on
+        reader = SwitchReader(where)
+        await reader.read()
+        assert reader.on
+        assert switch.set(False)
+        await reader.read()
+        assert not reader.on
+        reader.close()
