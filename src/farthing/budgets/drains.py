@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,11 +18,22 @@ class Drains:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` as a task that cannot be lost; it sees to its own errors."""
+    def spawn(
+        self, work: Coroutine[Any, Any, T], then: Callable[[asyncio.Task[T]], None] | None = None
+    ) -> asyncio.Task[T]:
+        """Run `work` as a task that cannot be lost; it sees to its own errors.
+
+        `then` is called with the task once it is done.
+        """
+
+        def done(task: asyncio.Task[T]) -> None:
+            self._done(task)
+            if then is not None:
+                then(task)
+
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(done)
         return task
 
     def limit(self, task: asyncio.Task[Any], seconds: float) -> None:

@@ -91,7 +91,7 @@ class Operation:
         self.stopped: Literal["cap"] | None = None
         self.live: Callable[[Chunk], Awaitable[None]] | None = None
         self._drains = drains
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
         if ledger is not None:
             ledger.begin(
                 OperationRow(
@@ -202,7 +202,7 @@ class Operation:
                     return await self._complete(chosen, request, attempt, tries)
                 work = self._spawn(self._complete(chosen, request, attempt, tries))
                 try:
-                    return await asyncio.shield(work)
+                    return await self._result(work)
                 except asyncio.CancelledError:
                     if not work.done():
                         self._leave(attempt, work)
@@ -324,10 +324,20 @@ class Operation:
             await asyncio.wait(set(self._running))
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = self._drains.spawn(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task = self._drains.spawn(work, self._ended)
+        self._running[task] = None
         return task
+
+    async def _result(self, task: asyncio.Task[T]) -> T:
+        """What `task` returns or raises; it goes on if the caller is cancelled."""
+        waiter = self._running[task] = asyncio.get_running_loop().create_future()
+        await waiter
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        waiter = self._running.pop(task)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _model(self, name: str) -> Model:
         try:
