@@ -40,7 +40,7 @@ MAX_BODY = 1_000_000
 FAULTS = {"errors": 0.03, "cuts": 0.03, "garbage": 0.02}
 DELAY_S, GAP_S = 0.02, 0.002
 PATIENCE_S = 60.0
-QUIET_S = 20.0  # idle connections to the upstream are closed by then
+QUIET_S = 40.0  # idle connections to the upstream are closed by then
 ASK: dict[str, Any] = {
     "model": "m",
     "messages": [{"role": "user", "content": "What is six times seven?"}],
