@@ -5,7 +5,7 @@ A `Shape` for every way. The code that reads them is in `farthing.cost.usage`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Parent = tuple[str, ...]
@@ -24,6 +24,7 @@ class Counter:
         required: a sum without this part is not known.
         overlaps: its tokens may also be in the parts before it, which then keep them.
         cached: where it is told how many of its tokens are in the parts before it.
+        keys: of the objects of usage and timings; without any of them, nothing of it is told.
     """
 
     leaf: str
@@ -33,6 +34,12 @@ class Counter:
     required: bool = False
     overlaps: bool = False
     cached: tuple[Path, ...] = ()
+    keys: frozenset[str] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        own = {(*parent, name)[1] for parent, name in self.paths}
+        keys = own.union(*(part.keys for part in self.parts))
+        object.__setattr__(self, "keys", frozenset(keys))
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ class _View:
 
     def __init__(self, objects: dict[Parent, Mapping[str, Any]]) -> None:
         self._objects = objects
+        self.keys = set[str]().union(*objects.values())
 
     def has_any(self, paths: tuple[Path, ...]) -> bool:
         return any(name in self.at(parent) for parent, name in paths)
@@ -205,7 +206,7 @@ class _Reading:
         """Put the `whole` tokens of `counter` into leaves."""
         rest = whole
         for part in counter.parts:
-            count = self._whole(part)
+            count = None if part.keys.isdisjoint(self._view.keys) else self._whole(part)
             if not count:
                 continue
             cached = self._told(part.cached) if part.cached else None
