@@ -62,6 +62,7 @@ class Account:
         self.held = self.bounds = self.open = self.unbounded = 0
         self.settled = self.exceeded = 0
         self._ages: dict[CostClass, Floats] = {}
+        self._number: dict[CostClass, int] = {}
 
     @property
     def limit(self) -> int:
@@ -177,7 +178,9 @@ class Account:
         ages = self._ages.get(kind)
         if ages is None:
             ages = self._ages[kind] = np.zeros(len(AGES))
+            self._number[kind] = 0
         ages[age] += 1
+        self._number[kind] += 1
 
     def grow_older(self, kind: CostClass, age: int) -> None:
         """An operation leaves this class of age for the next."""
@@ -193,10 +196,10 @@ class Account:
             self.unbounded -= 1
         else:
             self.bounds -= ask.bound.pico
-        ages = self._ages[kind]
-        ages[age] -= 1
-        if not ages.any():
-            del self._ages[kind]
+        self._ages[kind][age] -= 1
+        self._number[kind] -= 1
+        if not self._number[kind]:
+            del self._ages[kind], self._number[kind]
 
     def state(self, now: datetime) -> BudgetState:
         """The budget as of now."""

@@ -84,7 +84,7 @@ class Admission:
         """
         if id in self._open:
             raise ValueError(f"operation {id!r} is already in flight")
-        now, seconds = self._clock.now(), self._clock.seconds()
+        now, seconds = self._clock.read()
         self._grow_older(seconds)
         kind = self._kind(ask)
         accounts: list[tuple[Account, int]] = []
@@ -138,7 +138,7 @@ class Admission:
         """
         if cost is not None and cost.pico < 0:
             raise ValueError(f"an operation cannot cost {cost} USD")
-        now, seconds = self._clock.now(), self._clock.seconds()
+        now, seconds = self._clock.read()
         self._grow_older(seconds)
         entry = self._end(reservation)
         exceeded: list[str] = []
@@ -198,7 +198,7 @@ class Admission:
         Each is held as it was, in the budgets that still exist, until it is settled or cancelled.
         Nothing is refused and no rate is counted. Their ages go by the wall clock.
         """
-        now, seconds = self._clock.now(), self._clock.seconds()
+        now, seconds = self._clock.read()
         count = 0
         for reservation in reservations:
             if reservation.id in self._open:

@@ -112,10 +112,14 @@ class Clock:
 
     def now(self) -> datetime:
         """The present time, in UTC; never before one returned earlier."""
+        return self.read()[0]
+
+    def read(self) -> tuple[datetime, float]:
+        """`now` and `seconds` of one moment."""
         ticks = self._monotonic()
         self._latest = max(self._wall(), self._latest + max(0.0, ticks - self._at))
         self._at = ticks
-        return datetime.fromtimestamp(self._latest, UTC)
+        return datetime.fromtimestamp(self._latest, UTC), ticks
 
     def seconds(self) -> float:
         """Monotonic seconds, for durations."""
