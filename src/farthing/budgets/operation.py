@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Literal, TypeVar
@@ -14,6 +13,7 @@ from farthing.budgets._stream import StreamReader
 from farthing.budgets.attempt import Attempt
 from farthing.budgets.drains import Drains, drains
 from farthing.budgets.retrying import Tries, too_late
+from farthing.core.changing import changed
 from farthing.core.errors import CapError, RequestError, UnknownModelError, UpstreamError
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Kind, Model, ModelCard, Upstream
@@ -267,7 +267,7 @@ class Operation:
         """
         self._model(model)
         attempt = self._begin(model, request, node, "cache")
-        response = replace(
+        response = changed(
             response,
             samples=tuple(self._read_answer(sample) for sample in response.samples),
             usage=Usage(),
@@ -459,7 +459,7 @@ class Operation:
         if self.reader is not None and not all(sample.read for sample in response.samples):
             changes["samples"] = tuple(self._read_answer(sample) for sample in response.samples)
         if changes:
-            response = replace(response, **changes)  # type: ignore[arg-type]
+            response = changed(response, **changes)
         attempt.response, attempt.cost = response, response.cost
         self._settle(attempt, price)
         return response
@@ -469,7 +469,7 @@ class Operation:
             return sample
         called = sample.called
         answer = self.reader(sample.text) if called is None else called
-        return replace(sample, answer=answer, read=True)
+        return changed(sample, answer=answer, read=True)
 
     def _settle(self, attempt: Attempt, price: Price | None) -> None:
         """Count the attempt's cost and book it."""
