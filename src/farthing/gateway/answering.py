@@ -87,11 +87,11 @@ class _Stream:
 
     async def write(self, data: bytes) -> None:
         """Send `data`, no faster than the client reads."""
-        await (await self._open()).write(data)
+        await (self._response or await self._open()).write(data)
 
     async def close(self, data: bytes) -> None:
         """End the answer with `data`."""
-        await (await self._open()).write_eof(data)
+        await (self._response or await self._open()).write_eof(data)
 
     @property
     def response(self) -> web.StreamResponse:
@@ -100,12 +100,11 @@ class _Stream:
         return self._response
 
     async def _open(self) -> web.StreamResponse:
-        if self._response is None:
-            self._response = web.StreamResponse(
-                headers=_EVENT_STREAM | self.headers | dict(self._always)
-            )
-            await self._response.prepare(self._http)
-        return self._response
+        self._response = response = web.StreamResponse(
+            headers=_EVENT_STREAM | self.headers | dict(self._always)
+        )
+        await response.prepare(self._http)
+        return response
 
     @asynccontextmanager
     async def errors_as_events(self, operation: Operation) -> AsyncIterator[None]:
