@@ -128,7 +128,7 @@ async def test_budgets_and_refusals(start, tmp_path):
     metrics = gateway.service.metrics = Metrics()
     ledger = gateway.service.ledger = WatchedLedger(Ledger.open(where), [metrics])
     gateway.service.budgets = BudgetBook(where, ledger)
-    gateway.upstream.delay_s = 0.55
+    gateway.upstream.delay_s = 1.5
     asked = asyncio.create_task(ask(gateway, "gpt", max_tokens=5))
     held, told = 0.0, {}
     while not held and not asked.done():
@@ -140,7 +140,11 @@ async def test_budgets_and_refusals(start, tmp_path):
     with pytest.raises(RateLimitError):
         await ask(gateway, "gpt", max_tokens=5)
     await asked
-    told = await read(gateway)
+    for _ in range(200):
+        told = await read(gateway)
+        if not told['budget_held_usd{budget="everyone"}']:
+            break
+        await asyncio.sleep(0.01)
     assert told['refusals_total{limit="everyone"}'] == 1
     assert told['operations_total{model="gpt",plan="",status="refused"}'] == 1
     assert told['budget_held_usd{budget="everyone"}'] == 0
