@@ -128,7 +128,7 @@ async def test_budgets_and_refusals(start, tmp_path):
     metrics = gateway.service.metrics = Metrics()
     ledger = gateway.service.ledger = WatchedLedger(Ledger.open(where), [metrics])
     gateway.service.budgets = BudgetBook(where, ledger)
-    gateway.upstream.delay_s = 1.5
+    gateway.upstream.delay_s = 0.55
     asked = asyncio.create_task(ask(gateway, "gpt", max_tokens=5))
     held, told = 0.0, {}
     while not held and not asked.done():
