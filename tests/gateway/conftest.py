@@ -27,6 +27,7 @@ from farthing.ledger import AttemptRow, MemoryLedger
 from farthing.models.http import HttpModel
 from farthing.policies import Cascade, Single, Stage
 
+UPSTREAM_TIMEOUT_S = 2.0  # long enough for a busy machine
 RATES = Rates.per_million("1", "10", cache_read="0.1")
 
 
@@ -99,14 +100,20 @@ class Gateway:
 
 
 def _service(upstream: FakeUpstream, config: GatewayConfig, token: str | None) -> Service:
-    gpt = HttpModel("gpt", base_url=upstream.base_url, model="gpt-fake", rates=RATES, timeout_s=0.6)
+    gpt = HttpModel(
+        "gpt",
+        base_url=upstream.base_url,
+        model="gpt-fake",
+        rates=RATES,
+        timeout_s=UPSTREAM_TIMEOUT_S,
+    )
     claude = HttpModel(
         "claude",
         api="anthropic",
         base_url=upstream.base_url,
         model="claude-fake",
         rates=RATES,
-        timeout_s=0.6,
+        timeout_s=UPSTREAM_TIMEOUT_S,
     )
     down = HttpModel("down", base_url="http://127.0.0.1:9/v1", rates=RATES)
     parrot = Parrot()
