@@ -18,6 +18,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
+from farthing.ledger.inserting import addition
 from farthing.ledger.schema import budgets, gateways, leases, spending, timestamp
 
 Sums = dict[datetime, int]
@@ -194,12 +195,5 @@ def end(connection: Connection, gateway: str, now: datetime) -> None:
 
 def add_spending(connection: Connection, number: int, gateway: str, since: str, pico: int) -> None:
     """Add to the sum of a counting, a process and a part of the window."""
-    own = and_(
-        spending.c.counted_as == number,
-        spending.c.gateway == gateway,
-        spending.c.since == since,
-    )
-    more = update(spending).where(own).values(pico=spending.c.pico + pico)
-    if connection.execute(more).rowcount == 0:
-        values = {"counted_as": number, "gateway": gateway, "since": since, "pico": pico}
-        connection.execute(insert(spending), values)
+    values = {"counted_as": number, "gateway": gateway, "since": since, "pico": pico}
+    connection.execute(addition(connection.dialect.name), values)

@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Table, and_, case, delete, exists, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, case, delete, exists, func, select, update
 
 from farthing.budgets.leases import add_spending
 from farthing.budgets.spending import add_own_history
 from farthing.budgets.stored import StoredBudget
 from farthing.core.money import Cost
+from farthing.ledger.inserting import insertion
 from farthing.ledger.rows import ChargeRow, OutcomeRow
 from farthing.ledger.schema import (
     attempts,
@@ -66,20 +66,16 @@ def recover(
     if lost:
         error = "the gateway that had it died"
         rows = [outcome_values(OutcomeRow(id, now, "lost", error=error)) for id in lost]
-        connection.execute(_insert_once(connection, outcomes).on_conflict_do_nothing(), rows)
+        once = insertion(outcomes, connection.dialect.name).on_conflict_do_nothing()
+        connection.execute(once, rows)
     connection.execute(delete(leases).where(leases.c.gateway == gateway))
     return len({row.operation_id for row in found} | set(lost))
 
 
-def _insert_once(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
-
-
 def _charge(connection: Connection, rows: list[ChargeRow]) -> None:
     """Book charges, but for those that the process, alive after all, books at this moment."""
-    statement = _insert_once(connection, charges).values([charge_values(row) for row in rows])
+    once = insertion(charges, connection.dialect.name)
+    statement = once.values([charge_values(row) for row in rows])
     keys = (charges.c.operation_id, charges.c.budget)
     added = connection.execute(statement.on_conflict_do_nothing().returning(*keys))
     booked = {tuple(key) for key in added}

@@ -11,12 +11,13 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, Dialect, Insert, Table, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.exc import DataError, IntegrityError
 
 from farthing.core.errors import LedgerError
 from farthing.ledger import schema
+from farthing.ledger.inserting import addition, insertion
 from farthing.ledger.rows import (
     AttemptRow,
     ChargeRow,
@@ -231,11 +232,7 @@ def _compiled(dialect: str, name: str, columns: tuple[str, ...]) -> str:
 def _statement(table: Table, dialect: str) -> Insert:
     if table.name not in ("outcomes", "spending", "replays"):
         return insert(table)
-    once = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-    if table.name != "spending":
-        # A caller whose `finish` failed may try again after its row was written all the same.
-        return once.on_conflict_do_nothing()
-    return once.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={"pico": table.c.pico + once.excluded.pico},
-    )
+    if table.name == "spending":
+        return addition(dialect)
+    # A caller whose `finish` failed may try again after its row was written all the same.
+    return insertion(table, dialect).on_conflict_do_nothing()
