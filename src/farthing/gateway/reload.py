@@ -17,6 +17,7 @@ from farthing.gateway.build import build_service, open_keys
 from farthing.gateway.config import Config
 from farthing.gateway.service import Models, Service
 from farthing.gateway.tls import load_certificate, tls_context
+from farthing.models.closing import close_models
 
 logger = logging.getLogger("farthing.gateway")
 
@@ -107,10 +108,7 @@ class Reloader:
         task.add_done_callback(lambda _: asyncio.ensure_future(self._close(task)))
 
     async def _close(self, task: asyncio.Task[None]) -> None:
-        for model in self._retiring.pop(task, ()):
-            close = getattr(model, "aclose", None)
-            if close is not None:
-                await close()
+        await close_models(self._retiring.pop(task, ()))
 
     async def aclose(self) -> None:
         """Close what earlier configurations left behind; to be called when all has ended."""

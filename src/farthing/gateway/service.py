@@ -32,6 +32,7 @@ from farthing.gateway.watching import WatchedLedger
 from farthing.ledger import MemoryLedger, Store
 from farthing.ledger.keyring import KeyRefusedError, KeyRing
 from farthing.ledger.keys import Key
+from farthing.models.closing import close_models
 from farthing.models.http import HttpModel
 from farthing.models.replicas import Upstreams
 from farthing.signals import reader
@@ -344,10 +345,7 @@ class Service:
         that could not be written.
         """
         late = await self.drains.wait(seconds)
-        for model in self.models.values():
-            close = getattr(model, "aclose", None)
-            if close is not None:
-                await close()
+        await close_models(self.models.values())
         if self.keys is not None:
             self.keys.close()
         if self.switch is not None:

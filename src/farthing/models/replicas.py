@@ -14,6 +14,7 @@ from farthing.core.protocols import Model
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response
 from farthing.models.breaker import Breaker, BreakerRule, State
+from farthing.models.closing import close_models
 
 _KEY_STATUSES = frozenset({401, 403, 408})
 
@@ -193,10 +194,7 @@ class Upstreams:
 
     async def aclose(self) -> None:
         """Close the connections of all upstreams."""
-        for model in self.models:
-            close = getattr(model, "aclose", None)
-            if close is not None:
-                await close()
+        await close_models(self.models)
 
     def _choose(self, ready: Sequence[Replica], request: Request) -> Replica:
         least = min(replica.outstanding for replica in ready)
