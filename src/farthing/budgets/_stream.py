@@ -135,3 +135,24 @@ def join_tool_calls(pieces: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
         if isinstance(function.get("arguments"), str):
             whole["arguments"] += function["arguments"]
     return list(calls.values())
+
+
+class StreamLimit:
+    """Ends the reading of a stream after some time, if any is set."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.reader: StreamReader | None = None
+        self.is_over = False
+        self._timer: asyncio.TimerHandle | None = None
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._end)
+
+    def cancel(self) -> None:
+        """Let the stream take as long as it takes."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end(self) -> None:
+        self.is_over = True
+        if self.reader is not None:
+            self.reader.end()

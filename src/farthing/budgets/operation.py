@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Literal, TypeVar
 
-from farthing.budgets._stream import StreamReader
+from farthing.budgets._stream import StreamLimit, StreamReader
 from farthing.budgets.attempt import Attempt
 from farthing.budgets.drains import Drains, drains
-from farthing.budgets.retrying import Tries, too_late
+from farthing.budgets.retrying import Tries, again, route, too_late
 from farthing.core.changing import changed
 from farthing.core.errors import CapError, RequestError, UnknownModelError, UpstreamError
 from farthing.core.money import Cost, Rates
-from farthing.core.protocols import Kind, Model, ModelCard, Upstream
+from farthing.core.protocols import Kind, Model, ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
@@ -213,7 +213,7 @@ class Operation:
                 if wait is None:
                     raise
             await asyncio.sleep(wait)
-            kind = _again(kind)
+            kind = again(kind)
 
     async def stream(
         self, model: str, request: Request, *, node: str, kind: Kind = "sample"
@@ -226,7 +226,7 @@ class Operation:
         """
         chosen = self._model(model)
         tries: Tries | None = None
-        limit = _Limit(chosen.card.total_timeout_s)
+        limit = StreamLimit(chosen.card.total_timeout_s)
         try:
             while True:
                 attempt = self._attempt(model, request, node, kind)
@@ -253,7 +253,7 @@ class Operation:
                         self._leave(attempt, task)
                         reader.leave()
                 await asyncio.sleep(wait)
-                kind = _again(kind)
+                kind = again(kind)
         finally:
             limit.cancel()
 
@@ -381,7 +381,7 @@ class Operation:
         self, model: Model, request: Request, attempt: Attempt, tries: Tries | None
     ) -> Response:
         try:
-            response = await _route(model, request, attempt, tries).complete(request)
+            response = await route(model, request, attempt, tries).complete(request)
         except BaseException as error:
             self._book_failure(attempt, model, error)
             raise
@@ -396,7 +396,7 @@ class Operation:
         tries: Tries | None,
     ) -> None:
         try:
-            await reader.read(_route(model, request, attempt, tries).stream(request))
+            await reader.read(route(model, request, attempt, tries).stream(request))
         except BaseException as error:
             self._book_failure(attempt, model, error, reader.response())
             raise
@@ -480,38 +480,3 @@ class Operation:
         if self.ledger is not None:
             card = self.models[attempt.model].card
             self.ledger.attempt(attempt.row(self.id, card, price))
-
-
-def _again(kind: Kind) -> Kind:
-    """What a call is for that is made again: of a judgement no answer comes all the same."""
-    return kind if kind == "judge" else "retry"
-
-
-class _Limit:
-    """Ends the reading of a stream after some time, if any is set."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self.reader: StreamReader | None = None
-        self.is_over = False
-        self._timer: asyncio.TimerHandle | None = None
-        if seconds is not None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._end)
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _end(self) -> None:
-        self.is_over = True
-        if self.reader is not None:
-            self.reader.end()
-
-
-def _route(model: Model, request: Request, attempt: Attempt, tries: Tries | None) -> Model:
-    """Where to call `model` now: one of its upstreams, if it has several, or the model itself."""
-    route = getattr(model, "route", None)
-    if route is None:
-        return model
-    upstream: Upstream = route(request, tries.tried if tries else ())
-    attempt.upstream = upstream.label or None
-    return upstream

@@ -1,4 +1,4 @@
-"""When a call that failed is made again."""
+"""When a call that failed is made again, and where."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import random
 from time import perf_counter
 from typing import Any
 
+from farthing.budgets.attempt import Attempt
 from farthing.core.errors import RestingError, UpstreamError
-from farthing.core.protocols import ModelCard
+from farthing.core.protocols import Kind, Model, ModelCard, Upstream
+from farthing.core.request import Request
 
 FIRST_S, MOST_S = 0.5, 8.0
 _KINDS = frozenset({"unreachable", "cut"})
@@ -97,3 +99,18 @@ def too_late(card: ModelCard) -> UpstreamError:
         model=card.name,
         kind="timeout",
     )
+
+
+def again(kind: Kind) -> Kind:
+    """What a call is for that is made again: of a judgement no answer comes all the same."""
+    return kind if kind == "judge" else "retry"
+
+
+def route(model: Model, request: Request, attempt: Attempt, tries: Tries | None) -> Model:
+    """Where to call `model` now: one of its upstreams, if it has several, or the model itself."""
+    choose = getattr(model, "route", None)
+    if choose is None:
+        return model
+    upstream: Upstream = choose(request, tries.tried if tries else ())
+    attempt.upstream = upstream.label or None
+    return upstream
