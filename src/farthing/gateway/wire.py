@@ -10,18 +10,13 @@ from farthing.core.errors import RequestError
 from farthing.core.request import Message, Request
 from farthing.core.response import Chunk, Response, Sample, TokenLogprob
 from farthing.core.usage import Usage
-from farthing.gateway.endpoint import Call, Endpoint, data_event, read
+from farthing.gateway.endpoint import Call, Endpoint, data_event
 from farthing.gateway.fields import Fields, encode, flag, number, whole, wrong
 
 MAX_N = 128
 _OWN = frozenset({"model", "messages", "n", "temperature", "seed", "logprobs", "max_tokens"})
 _OWN_TOO = frozenset({"stream", "stream_options"})
 _MESSAGE_OWN = frozenset({"role", "content"})
-
-
-def read_call(body: bytes, question: str = "") -> Call:
-    """The call in the body of a chat request; RequestError, naming the field, if it is wrong."""
-    return read(CHAT, body, question=question)
 
 
 def read_chat(fields: Fields, **about: Any) -> Request:
