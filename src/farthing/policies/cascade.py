@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from farthing.core.errors import CapError
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
 from farthing.core.response import Response, Sample
+from farthing.policies.sampling import ask_samples
 from farthing.policies.stopping import or_best
 from farthing.signals.vote import Vote, votes_needed
 
@@ -142,57 +141,18 @@ class Cascade:
                 if samples and vote.settled(need, stop_on_reject=stop_on_reject):
                     break
                 batch = min(left, vote.next_batch(need, stop_on_reject=stop_on_reject))
-            for sample in await self._ask(
+            for sample in await ask_samples(
                 stage.model,
                 request,
                 operation,
-                node,
+                node=node,
                 first=len(samples),
                 count=batch,
+                one_call=self.sampling == "n",
                 final=stage.accept == "always" and stage.samples == 1,
             ):
                 samples.append(sample)
                 vote.add(sample.answer)
-
-    async def _ask(
-        self,
-        model: str,
-        request: Request,
-        operation: Operation,
-        node: str,
-        first: int,
-        count: int,
-        *,
-        final: bool,
-    ) -> Sequence[Sample]:
-        if self.sampling == "n" and count > 1:
-            asked = replace(request, n=count, raw=None)
-            return (await operation.call(model, asked, node=node)).samples
-        requests = [
-            request if request.seed is None else replace(request, seed=request.seed + first + i)
-            for i in range(count)
-        ]
-        if count == 1:
-            asked = requests[0]
-            return (await operation.call(model, asked, node=node, final=final)).samples
-        refused: list[CapError] = []
-
-        async def ask(one: Request) -> Sequence[Sample]:
-            try:
-                return (await operation.call(model, one, node=node)).samples[:1]
-            except CapError as error:  # those that were let through are waited for
-                refused.append(error)
-                return ()
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(ask(one)) for one in requests]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        samples = [sample for task in tasks for sample in task.result()]
-        if not samples:
-            raise refused[0]
-        return samples
 
     async def _value(
         self, drawn: _Asked, request: Request, operation: Operation, node: str
