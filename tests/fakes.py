@@ -109,6 +109,9 @@ class FakeUpstream:
 
         return await self._serve(request, answer, stream)
 
+    async def count_tokens(self, request: web.Request) -> web.StreamResponse:
+        return await self._serve(request, lambda _: {"input_tokens": self.prompt_tokens}, None)
+
     async def responses(self, request: web.Request) -> web.StreamResponse:
         def answer(asked: dict[str, Any]) -> dict[str, Any]:
             return responses_answer(self.words, self._responses_usage(), self._call(asked))
@@ -286,6 +289,7 @@ async def fake_upstream(**settings: Any) -> AsyncIterator[FakeUpstream]:
     app.router.add_post("/v1/completions", fake.completions)
     app.router.add_post("/v1/embeddings", fake.embeddings)
     app.router.add_post("/v1/messages", fake.messages)
+    app.router.add_post("/v1/messages/count_tokens", fake.count_tokens)
     app.router.add_post("/v1/responses", fake.responses)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()

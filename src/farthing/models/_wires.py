@@ -63,17 +63,24 @@ def _read_vectors(answer: Mapping[str, Any], usage: Usage | None) -> tuple[Sampl
     return (Sample("", read=True),)
 
 
+def _read_count(answer: Mapping[str, Any], usage: Usage | None) -> tuple[Sample, ...]:
+    if type(answer.get("input_tokens")) is not int:
+        raise ValueError("it has no input_tokens")
+    return (Sample("", read=True),)
+
+
 WIRES = {
     "chat": Wire("/chat/completions", read_samples, ChunkReader, True, chat_fields),
     "completions": Wire("/completions", read_texts, ChunkReader, True),
     "embeddings": Wire("/embeddings", _read_vectors),
     "responses": Wire("/responses", read_response, ResponseReader),
     "messages": Wire("/messages", read_message, MessageReader, False, messages_fields),
+    "count_tokens": Wire("/messages/count_tokens", _read_count),
 }
 
 SPOKEN = {
     "openai": ("chat", "completions", "embeddings", "responses"),
-    "anthropic": ("messages",),
+    "anthropic": ("messages", "count_tokens"),
 }
 """The formats that an upstream of each shape takes; chat requests are told in the first."""
 
