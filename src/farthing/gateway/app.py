@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import hdrs, web
 
 import farthing
-from farthing.core.errors import RequestError
+from farthing.core.errors import FarthingError, RequestError
 from farthing.gateway.answering import answer
 from farthing.gateway.calls import checked, entry, unknown_model
+from farthing.gateway.counting import COUNT_TOKENS, count_tokens
 from farthing.gateway.endpoint import Endpoint, openai_error, read
 from farthing.gateway.endpoints import ENDPOINTS
 from farthing.gateway.errors import cause, error_response, shape
 from farthing.gateway.fields import Fields, encode
 from farthing.gateway.metadata import read_label, read_tags
 from farthing.gateway.metrics import metrics_page
+from farthing.gateway.openapi import page
 from farthing.gateway.service import Service
 from farthing.gateway.visits import visiting
 
@@ -38,10 +41,12 @@ def create_app(service: Service) -> web.Application:
     app[SERVICE] = service
     for endpoint in ENDPOINTS:
         app.router.add_post(endpoint.path, _guarded(_asking(endpoint), endpoint.error))
+    app.router.add_post(COUNT_TOKENS.path, _guarded(count_tokens, COUNT_TOKENS.error))
     app.router.add_get("/v1/models", _guarded(models))
     app.router.add_get("/v1/models/{name:.+}", _guarded(model))
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", health)
+    app.router.add_get("/openapi.json", openapi)
     app.router.add_route("*", "/{path:.*}", unknown)
     return app
 
@@ -144,9 +149,19 @@ async def health(http: web.Request) -> web.Response:
     return json_response(told | {"ledger": ledger}, 503 if refusing else 200)
 
 
+async def openapi(http: web.Request) -> web.Response:
+    """`GET /openapi.json`: for everybody, but names only for those who may come in."""
+    service, names = http.app[SERVICE], None
+    with suppress(FarthingError):
+        names = (await service.admit(_authorization(http))).names
+    is_open = service.token is None and service.keys is None
+    return json_response(page(names, is_open=is_open))
+
+
 async def unknown(http: web.Request) -> web.Response:
     """Every other address."""
-    known = (*(endpoint.path for endpoint in ENDPOINTS), "/v1/models", "/metrics", "/healthz")
+    posts = (endpoint.path for endpoint in (*ENDPOINTS, COUNT_TOKENS))
+    known = (*posts, "/v1/models", "/metrics", "/healthz", "/openapi.json")
     status = 405 if http.path in known else 404
     what = f"{http.method} is not answered" if status == 405 else "there is nothing"
     message = f"{what} at {http.path}; this gateway has {', '.join(known)}"
