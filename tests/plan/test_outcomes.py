@@ -14,9 +14,9 @@ from farthing.budgets.operation import Operation
 from farthing.core.errors import DataError
 from farthing.core.request import Request
 from farthing.cost.prices import PriceBook
-from farthing.models.draw import draw
+from farthing.models.draw import cost_column, draw
 from farthing.plan.evaluate import apply
-from farthing.plan.outcomes import Outcomes, cost_column
+from farthing.plan.outcomes import Outcomes
 from farthing.plan.replay import recorded_models
 from farthing.policies.cascade import VOTING, Cascade, Stage
 
@@ -25,7 +25,7 @@ SIGNALS = ("agreement", "pooled-agreement", "mean_logprob", "min_logprob", "conf
 
 async def by_policy(drawn, outcomes, models, thresholds):
     signal = outcomes.signal
-    attempt = signal not in VOTING and cost_column(drawn, signal) is not None
+    attempt = signal not in VOTING and cost_column(drawn.recording, signal) is not None
     accepts = dict(zip(models, [*thresholds, "always"], strict=True))
     stages = tuple(
         Stage(name, drawn.samples[i], accepts.get(i, "skip" if i < models[-1] else "always"))

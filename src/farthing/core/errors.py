@@ -79,6 +79,13 @@ class InfeasibleError(PlanError):
         super().__init__(message)
 
 
+class ExtraError(FarthingError):
+    """A package that is not installed, because it belongs to an extra."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'farthing[{extra}]'")
+
+
 class RequestError(FarthingError):
     """A request that cannot be answered as asked; the client must change it.
 

@@ -46,9 +46,10 @@ from farthing.gateway.service import Models, ServedPlan, Service
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
 from farthing.models.breaker import BreakerRule
+from farthing.models.draw import LOGPROBS
 from farthing.models.http import HttpModel
 from farthing.models.replicas import Upstreams
-from farthing.policies.cascade import LOGPROBS, VOTING, Cascade
+from farthing.policies.cascade import VOTING, Cascade
 from farthing.policies.registry import from_params, models_of, policies_in
 from farthing.policies.stickiness import stick
 from farthing.signals import reader

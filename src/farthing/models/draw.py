@@ -13,6 +13,8 @@ from farthing.core.errors import DataError
 from farthing.core.money import PICO_PER_USD
 from farthing.models.recording import Floats, Ints, Recording
 
+LOGPROBS = ("mean_logprob", "min_logprob")
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -41,6 +43,13 @@ class Draw:
     def questions(self) -> int:
         """How many questions there are."""
         return len(self.recording.questions)
+
+    def index(self, model: str) -> int:
+        """The place of `model` among the models; DataError that lists them if it is not there."""
+        if model not in self.models:
+            known = ", ".join(self.models)
+            raise DataError(f"{self.recording.path}: {model!r} was not drawn; {known} were")
+        return self.models.index(model)
 
     def column(self, name: str, model: int) -> Floats:
         """A numeric column at the drawn rows of a model, NaN for null."""
@@ -114,6 +123,32 @@ class Draw:
             )
         input_cost: Ints = np.rint(features[:, :2] @ rates[:2]).astype(np.int64)
         return np.minimum(input_cost.reshape(tokens_in.shape), self.cost[model])
+
+
+def cost_column(recording: Recording, name: str) -> str | None:
+    """The column that holds what a column's values cost: `conf_cost_usd` for `conf_raw`."""
+    names = recording.table.column_names
+    for column in (f"{name}_cost_usd", f"{name.split('_')[0]}_cost_usd"):
+        if column in names and name not in LOGPROBS:
+            return column
+    return None
+
+
+def bought_cost(draw: Draw, model: int, name: str, place: Ints) -> Ints:
+    """Picodollars that a column's value at one sample of each question cost, shape (questions,).
+
+    Zero where the recording tells no cost of the column; DataError where it lacks some.
+    """
+    column = cost_column(draw.recording, name)
+    if column is None:
+        return np.zeros(draw.questions, np.int64)
+    paid = np.take_along_axis(draw.column(column, model), place[:, None], 1)[:, 0]
+    if np.isnan(paid).any():
+        raise DataError(
+            f"{draw.recording.path}: {column} of model {draw.models[model]!r} is null in "
+            f"{int(np.isnan(paid).sum())} rows"
+        )
+    return np.rint(paid * PICO_PER_USD).astype(np.int64)
 
 
 def draw(

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from farthing.core.errors import DataError
-from farthing.models.draw import draw
+from farthing.models.draw import cost_column, draw
 from farthing.models.recording import Recording
 from farthing.plan.calibrate import Promise, calibrate
 from farthing.plan.evaluate import Baseline
 from farthing.plan.file import Certificate, Plan
-from farthing.plan.outcomes import Sampling, cost_column
+from farthing.plan.outcomes import Sampling
 from farthing.policies.cascade import VOTING, Cascade, Stage
 
 
@@ -54,7 +54,7 @@ def make_plan(
         signal,
         sampling,
         temperature,
-        signal_attempt=signal not in VOTING and cost_column(drawn, signal) is not None,
+        signal_attempt=signal not in VOTING and cost_column(drawn.recording, signal) is not None,
     )
     result = found.result
     return Plan(

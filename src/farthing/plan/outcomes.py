@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farthing.core.errors import DataError
-from farthing.core.money import PICO_PER_USD
-from farthing.models.draw import Draw
+from farthing.models.draw import LOGPROBS, Draw, bought_cost, cost_column
 from farthing.models.recording import Floats, Ints
-from farthing.policies.cascade import LOGPROBS, VOTING
+from farthing.policies.cascade import VOTING
 
 Bools = NDArray[np.bool_]
 Sampling = Literal["calls", "n"]
@@ -73,7 +72,7 @@ class Outcomes:
         self._correct = [draw.correct(model) for model in range(len(draw.models))]
         self._calls = [np.cumsum(cost, axis=1) for cost in draw.cost]
         self._once: list[Ints | None] = [None] * len(draw.models)
-        self.signal_cost_column = None if self.voting else cost_column(draw, signal)
+        self.signal_cost_column = None if self.voting else cost_column(draw.recording, signal)
         self._kept: dict[tuple[int, ...], Sequence] = {}
         self._ends: dict[int, End] = {}
         self._gates: dict[int, Gate] = {}
@@ -200,27 +199,11 @@ class Outcomes:
             )
         cost = self._stage_cost(model, np.full(self.questions, self.draw.samples[model]))
         if self.signal_cost_column is not None:
-            each = self.draw.column(self.signal_cost_column, model)
-            paid = np.take_along_axis(each, first[:, None], 1)[:, 0]
-            if np.isnan(paid).any():
-                raise DataError(
-                    f"{self.draw.recording.path}: {self.signal_cost_column} of model "
-                    f"{self.draw.models[model]!r} is null in {int(np.isnan(paid).sum())} rows"
-                )
-            cost = cost + np.rint(paid * PICO_PER_USD).astype(np.int64)
+            cost = cost + bought_cost(self.draw, model, self.signal, first)
         thresholds = np.unique(signal[np.isfinite(signal)])
         rank = np.searchsorted(thresholds, signal, side="right")
         correct = np.take_along_axis(self._correct[model], first[:, None], 1)[:, 0]
         return Gate(rank, thresholds, cost[None], self._regret(winner), correct)
-
-
-def cost_column(draw: Draw, signal: str) -> str | None:
-    """The column that holds what a column's signal cost: `conf_cost_usd` for `conf_raw`."""
-    names = draw.recording.table.column_names
-    for name in (f"{signal}_cost_usd", f"{signal.split('_')[0]}_cost_usd"):
-        if name in names and signal not in LOGPROBS:
-            return name
-    return None
 
 
 class _Votes:

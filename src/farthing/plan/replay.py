@@ -16,13 +16,13 @@ from farthing.core.money import PICO_PER_USD
 from farthing.core.protocols import Model
 from farthing.core.request import Message, Request
 from farthing.cost.prices import PriceBook
-from farthing.models.draw import Draw, draw
+from farthing.models.draw import Draw, cost_column, draw
 from farthing.models.recorded import RecordedModel, RecordedSignal
 from farthing.models.recording import Recording
 from farthing.plan.evaluate import Baseline, Result, baselines
 from farthing.plan.file import Plan
 from farthing.plan.make import check_fits
-from farthing.plan.outcomes import Outcomes, cost_column
+from farthing.plan.outcomes import Outcomes
 from farthing.risk.binomial import interval
 from farthing.risk.bootstrap import mean_interval, resampled_means
 
@@ -93,7 +93,7 @@ def replay_plan(
 def recorded_models(drawn: Draw, signal: str, *, signal_attempt: bool) -> dict[str, Model]:
     """The models of a draw, and where a signal is bought its sellers, by name."""
     models: dict[str, Model] = {name: RecordedModel(drawn, name) for name in drawn.models}
-    column = cost_column(drawn, signal) if signal_attempt else None
+    column = cost_column(drawn.recording, signal) if signal_attempt else None
     if column is not None:
         for name in drawn.models:
             models[f"{name}#{signal}"] = RecordedSignal(drawn, name, signal, column)

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
 from farthing.core.response import Response, Sample
+from farthing.models.draw import LOGPROBS
 from farthing.policies.sampling import ask_samples
 from farthing.policies.stopping import or_best
 from farthing.signals.vote import Vote, votes_needed
 
 VOTING = ("agreement", "pooled-agreement")
-LOGPROBS = ("mean_logprob", "min_logprob")
 
 
 @dataclass(frozen=True, slots=True)

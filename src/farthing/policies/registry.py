@@ -11,19 +11,24 @@ from farthing.core.errors import ParamError, PlanError
 from farthing.core.protocols import Policy
 from farthing.policies.cascade import Cascade, Stage
 from farthing.policies.cheapest import Cheapest
+from farthing.policies.decisions import Learnt
 from farthing.policies.fallback import Fallback
 from farthing.policies.single import Single
+from farthing.policies.threshold import Threshold
 
-Built = Single | Cascade | Fallback | Cheapest
-POLICIES: dict[str, type[Single | Cascade | Fallback | Cheapest]] = {
+LEARNT: dict[str, type[Learnt]] = {policy.kind: policy for policy in (Threshold,)}
+"""The policies that are learnt from a recording, by their kinds."""
+
+POLICIES: dict[str, Any] = {
     Single.kind: Single,
     Cascade.kind: Cascade,
     Fallback.kind: Fallback,
     Cheapest.kind: Cheapest,
+    **LEARNT,
 }
 
 
-def from_params(kind: str, params: dict[str, Any]) -> Built:
+def from_params(kind: str, params: dict[str, Any]) -> Policy:
     """The policy of this kind.
 
     Raises PlanError if there is no such kind, ParamError, which says where, for parameters that
@@ -38,14 +43,15 @@ def from_params(kind: str, params: dict[str, Any]) -> Built:
         for index, stage in enumerate(params["stages"]):
             _check(Stage, stage, ("stages", f"[{index}]"))
     try:
-        return POLICIES[kind].from_params(params)
+        built: Policy = POLICIES[kind].from_params(params)
+        return built
     except PlanError:
         raise
     except (TypeError, ValueError, KeyError) as error:
         raise ParamError(f"policy {kind!r} cannot be built: {error}") from error
 
 
-def from_table(table: Any, place: tuple[str, ...]) -> Built:
+def from_table(table: Any, place: tuple[str, ...]) -> Policy:
     """The policy in a table that has its `kind` too; errors as of `from_params`, at `place`."""
     if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
         raise ParamError("want a model's name, or a table with a policy's kind", place=place)
@@ -83,6 +89,8 @@ def models_of(policy: Policy) -> tuple[str, ...]:
                     last.pop(model, None)
                     last[model] = None
             return tuple(last)
+        case Learnt():
+            return policy.asks
     raise TypeError(f"{type(policy).__name__} is no policy of the registry")
 
 

@@ -1,0 +1,30 @@
+"""From a signal's kind and parameters, as a plan file holds them, to the signal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from farthing.core.errors import ParamError
+from farthing.signals.agreement import Agreement
+from farthing.signals.column import Column
+from farthing.signals.signal import Signal
+
+SIGNALS: dict[str, Any] = {signal.kind: signal for signal in (Agreement, Column)}
+
+
+def from_params(table: dict[str, Any]) -> Signal:
+    """The signal of the table's `kind` with its other entries as parameters.
+
+    Raises ParamError if there is no such kind, or for parameters that do not fit.
+    """
+    params = dict(table)
+    kind = params.pop("kind", None)
+    if kind not in SIGNALS:
+        raise ParamError(
+            f"no signal is called {kind!r}; known: {', '.join(SIGNALS)}", place=("signal", "kind")
+        )
+    try:
+        built: Signal = SIGNALS[kind].from_params(params)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ParamError(f"signal {kind!r} cannot be built: {error}", place=("signal",)) from error
+    return built

@@ -1,0 +1,202 @@
+"""What a signal sees: one model's samples to one question, or to many at once.
+
+Live requests and recordings are seen through the same class, so that a signal is one function: on
+a recording it is called once for all questions, live for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from farthing.core.response import Sample
+from farthing.models.draw import Draw
+from farthing.models.recording import Floats, Ints
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+OWN = ("mean_logprob", "min_logprob", "output_tokens")
+
+
+class Codes(dict[str, int]):
+    """Answers of one request as numbers: equal for equal answers, -1 for none."""
+
+    def of(self, answer: str | None) -> int:
+        """The number of `answer`, a new one if it was not seen before."""
+        return -1 if answer is None else self.setdefault(answer, len(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One model's samples to n questions.
+
+    Attributes:
+        model: its name.
+        prompts: what was asked, n of them.
+        answers: codes of the answers, shape (n, samples); -1 for none. Equal answers of other
+            models to the same question have the same code.
+        columns: numbers known of each sample, shape (n, samples), NaN where unknown:
+            `mean_logprob`, `min_logprob`, `output_tokens`, `logprob_q10` to `logprob_q90` where
+            tokens are known, and a recording's own.
+        texts: the verbatim outputs, n lists of them.
+    """
+
+    model: str
+    prompts: Sequence[str]
+    answers: Ints
+    columns: Mapping[str, Floats] = field(default_factory=dict)
+    texts: Sequence[Sequence[str]] = ()
+
+    @cached_property
+    def votes(self) -> Ints:
+        """For each sample how many give its answer, shape (n, samples); 0 for no answer."""
+        same = self.answers[:, :, None] == self.answers[:, None, :]
+        counts: Ints = np.where(self.answers >= 0, same.sum(axis=2), 0)
+        return counts
+
+    @cached_property
+    def chosen(self) -> Ints:
+        """Which sample gives the commonest answer first, shape (n,)."""
+        place: Ints = self.votes.argmax(axis=1)
+        return place
+
+    def at_chosen(self, name: str) -> Floats:
+        """A column at the chosen samples, shape (n,); NaN where it is not known at all."""
+        if name not in self.columns:
+            return np.full(len(self.answers), np.nan)
+        values: Floats = np.take_along_axis(self.columns[name], self.chosen[:, None], 1)[:, 0]
+        return values
+
+    @property
+    def chosen_texts(self) -> list[str]:
+        """The outputs of the chosen samples."""
+        return [texts[place] for texts, place in zip(self.texts, self.chosen, strict=True)]
+
+
+def of_draw(draw: Draw, model: int, samples: int, prompts: Sequence[str] | None = None) -> Seen:
+    """The first `samples` drawn answers of a model to every question of a draw."""
+    rows = draw.rows[model][:, :samples]
+    return Seen(
+        draw.models[model],
+        Prompts(draw) if prompts is None else prompts,
+        draw.answers[model][:, :samples],
+        _Columns(draw, rows),
+        _Texts(draw, rows),
+    )
+
+
+def of_samples(model: str, prompt: str, samples: Sequence[Sample], codes: Codes) -> Seen:
+    """Samples of one live request; `codes` is shared by all its models."""
+    names = dict.fromkeys((*OWN, *(name for sample in samples for name in sample.columns)))
+    columns = {name: _row([_number(sample, name) for sample in samples]) for name in names}
+    if any(sample.tokens for sample in samples):
+        quantiles = np.array([_quantiles(sample) for sample in samples])
+        for place, quantile in enumerate(QUANTILES):
+            columns[quantile_column(quantile)] = quantiles[None, :, place]
+    return Seen(
+        model,
+        [prompt],
+        np.array([[codes.of(sample.answer) for sample in samples]]),
+        columns,
+        [[sample.text for sample in samples]],
+    )
+
+
+def quantile_column(quantile: float) -> str:
+    """The column that holds a quantile of the tokens' log-probabilities."""
+    return f"logprob_q{round(quantile * 100):02d}"
+
+
+def _row(values: list[float]) -> Floats:
+    return np.array([values], float)
+
+
+def _number(sample: Sample, name: str) -> float:
+    value = getattr(sample, name) if name in OWN else sample.columns.get(name)
+    return float("nan") if value is None else float(value)
+
+
+def _quantiles(sample: Sample) -> Floats:
+    if not sample.tokens:
+        return np.full(len(QUANTILES), np.nan)
+    values: Floats = np.quantile([logprob for _, logprob in sample.tokens], QUANTILES)
+    return values
+
+
+class Prompts(Sequence[str]):
+    """The prompts of a draw, read when first asked for; the question where none is recorded."""
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        recording = self._draw.recording
+        if "prompt" not in recording.table.column_names:
+            return list(recording.questions)
+        column = recording.table["prompt"].take(pa.array(self._draw.rows[0][:, 0]))
+        pairs = zip(column.to_pylist(), recording.questions, strict=True)
+        return [question if prompt is None else str(prompt) for prompt, question in pairs]
+
+    def __len__(self) -> int:
+        return self._draw.questions
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return self._texts[index]
+
+
+class _Texts(Sequence[Sequence[str]]):
+    """The outputs of a draw, else the answers, read when first asked for."""
+
+    def __init__(self, draw: Draw, rows: Ints) -> None:
+        self._draw, self._rows = draw, rows
+
+    @cached_property
+    def _texts(self) -> list[list[str]]:
+        table = self._draw.recording.table
+        name = "text" if "text" in table.column_names else "answer"
+        flat = table[name].cast(pa.string()).take(pa.array(self._rows.ravel())).to_pylist()
+        width = self._rows.shape[1]
+        return [
+            [text or "" for text in flat[begin : begin + width]]
+            for begin in range(0, len(flat), width)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return self._texts[index]
+
+
+class _Columns(Mapping[str, Floats]):
+    """The numeric columns of a recording at some rows, read when first asked for."""
+
+    def __init__(self, draw: Draw, rows: Ints) -> None:
+        self._draw, self._rows = draw, rows
+        self._names = [
+            name
+            for name in draw.recording.table.column_names
+            if pa.types.is_floating(kind := draw.recording.table[name].type)
+            or pa.types.is_integer(kind)
+        ]
+        self._read: dict[str, Floats] = {}
+
+    def __getitem__(self, name: str) -> Floats:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._read:
+            self._read[name] = self._draw.recording.floats(name)[self._rows]
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
