@@ -16,6 +16,11 @@ from farthing.gateway.endpoints import ENDPOINTS
 BY_API = {endpoint.api: endpoint for endpoint in ENDPOINTS}
 CHAT: Any = {"messages": [{"role": "user", "content": "hello"}]}
 IMAGE: Any = {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}
+FILE: Any = {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGVsbG8="}}
+OWN_PDF: Any = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "aGVsbG8="},
+}
 OWN_IMAGE: Any = {"type": "image", "source": {"type": "url", "url": "https://x.test/a.png"}}
 
 
@@ -57,7 +62,13 @@ async def test_what_bounds_a_call(gateway: Any, api: str, fields: Any, outputs: 
         ("responses", {"model": "gpt", "input": "hello"}),
         ("responses", {"model": "gpt", "input": "x", "previous_response_id": "resp_1"}),
         ("responses", {"model": "gpt", "input": "x", "tools": [{"type": "web_search"}]}),
+        ("chat", {"model": "gpt", "messages": [{"role": "user", "content": [FILE]}]}),
+        (
+            "responses",
+            {"model": "gpt", "input": [{"role": "user", "content": [{"file_data": "data:x"}]}]},
+        ),
         ("messages", {"model": "claude", "messages": [{"role": "user", "content": [OWN_IMAGE]}]}),
+        ("messages", {"model": "claude", "messages": [{"role": "user", "content": [OWN_PDF]}]}),
     ],
     ids=repr,
 )

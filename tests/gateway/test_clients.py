@@ -18,6 +18,14 @@ TOOL: Any = {
 }
 OWN_TOOL: Any = {"name": "weather", "description": "of a city", "input_schema": SCHEMA}
 FLAT_TOOL: Any = {"type": "function", **TOOL["function"], "strict": False}
+PDF: Any = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "aGVsbG8="},
+}
+FILE: Any = {
+    "type": "file",
+    "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,aGVsbG8="},
+}
 CALL = ("weather", '{"city": "Oslo"}')
 
 MODELS = ("gpt", "claude", "lone")
@@ -175,6 +183,76 @@ async def test_responses_with_a_json_schema(gateway: Any, model: str) -> None:
     wanted: Any = {"format": {"type": "json_schema", "name": "place", "schema": SCHEMA}}
     answer = await gateway.client().responses.create(model=model, input="x", text=wanted)
     assert json.loads(answer.output_text) == {"city": "Oslo"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_messages_with_a_document(gateway: Any, model: str) -> None:
+    content = [PDF, {"type": "text", "text": "what is this?"}]
+    asked: Any = [{"role": "user", "content": content}]
+    answer = await gateway.anthropic().messages.create(model=model, max_tokens=9, messages=asked)
+    assert answer.content[0].text == TEXT
+    (sent,) = gateway.upstream.requests
+    if model == "claude":
+        assert sent["messages"] == asked
+    else:
+        assert sent["messages"][0]["content"] == [FILE, content[1]]
+
+
+async def test_a_file_of_chat_is_a_document(gateway: Any) -> None:
+    content: Any = [FILE, {"type": "text", "text": "what is this?"}]
+    await gateway.client().chat.completions.create(
+        model="claude", messages=[{"role": "user", "content": content}]
+    )
+    (sent,) = gateway.upstream.requests
+    assert sent["messages"][0]["content"] == [PDF, content[1]]
+
+
+@pytest.mark.parametrize("model", ["gpt", "lone", "voting"])
+async def test_documents_that_chat_cannot_tell_cost_nothing(gateway: Any, model: str) -> None:
+    source = {"type": "url", "url": "https://x.test/a.pdf"}
+    asked: Any = [{"role": "user", "content": [{"type": "document", "source": source}]}]
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        await gateway.anthropic().messages.create(model=model, max_tokens=9, messages=asked)
+    assert caught.value.body["error"]["param"] == "messages[0].content"  # type: ignore[index]
+    assert not gateway.upstream.bodies
+    assert not gateway.ledger.operations
+
+
+@pytest.mark.parametrize("part", ["image", "document"])
+async def test_models_of_text_take_nothing_else(gateway: Any, part: str) -> None:
+    kind = "image/png" if part == "image" else "application/pdf"
+    source = {"type": "base64", "media_type": kind, "data": "aGVsbG8="}
+    asked: Any = [{"role": "user", "content": [{"type": part, "source": source}]}]
+    for model in ("parrot", "cheap"):
+        with pytest.raises(anthropic.BadRequestError) as caught:
+            await gateway.anthropic().messages.create(model=model, max_tokens=9, messages=asked)
+        assert "takes text only" in caught.value.body["error"]["message"]  # type: ignore[index]
+    assert not gateway.ledger.operations
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_messages_that_think(gateway: Any, model: str) -> None:
+    """A budget of thinking goes to its own format only; what the model chose to think, to all."""
+    ask = gateway.anthropic().messages.create
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    said = [{"role": "assistant", "content": [thought, {"type": "text", "text": "Hello."}]}]
+    asked: Any = {"model": model, "max_tokens": 2000, "messages": [*ASK, *said, *ASK]}
+    await ask(**asked, thinking={"type": "adaptive"})
+    (sent,) = gateway.upstream.requests
+    if model == "claude":
+        assert (sent["thinking"], sent["messages"]) == ({"type": "adaptive"}, asked["messages"])
+    else:
+        assert "thinking" not in sent
+        assert sent["messages"][1] == {"role": "assistant", "content": "Hello."}
+    budget: Any = {"type": "enabled", "budget_tokens": 1024}
+    if model == "claude":
+        await ask(**asked, thinking=budget)
+        assert gateway.upstream.requests[1]["thinking"] == budget
+        return
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        await ask(**asked, thinking=budget)
+    assert caught.value.body["error"]["param"] == "thinking"  # type: ignore[index]
+    assert len(gateway.upstream.bodies) == len(gateway.ledger.operations) == 1
 
 
 async def test_embeddings_cost_their_input_alone(gateway: Any) -> None:

@@ -153,6 +153,13 @@ async def test_nothing_is_sent_then() -> None:
         assert not fake.bodies
 
 
+PDF: Any = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "aGVsbG8="},
+}
+URL_PDF: Any = {"type": "document", "source": {"type": "url", "url": "https://x.test/a.pdf"}}
+
+
 def test_there_and_back() -> None:
     body = {
         "model": "x",
@@ -167,6 +174,8 @@ def test_there_and_back() -> None:
                         "type": "image",
                         "source": {"type": "base64", "media_type": "image/png", "data": "aGVsbG8="},
                     },
+                    {**PDF, "title": "report.pdf"},
+                    PDF,
                 ],
             },
             {
@@ -214,6 +223,38 @@ def test_there_and_back() -> None:
 
 
 @pytest.mark.parametrize(
+    ("block", "parts"),
+    [
+        (
+            {"source": {"type": "text", "media_type": "text/plain", "data": "It rains."}},
+            [{"type": "text", "text": "It rains."}],
+        ),
+        (
+            {"title": "Weather", "source": {"type": "content", "content": "It rains."}},
+            [{"type": "text", "text": "Weather\n\n"}, {"type": "text", "text": "It rains."}],
+        ),
+        (
+            {
+                "source": {"type": "content", "content": [{"type": "text", "text": "a"}]},
+                "citations": {"enabled": False},
+            },
+            [{"type": "text", "text": "a"}],
+        ),
+    ],
+)
+def test_documents_that_are_texts(block: Any, parts: Any) -> None:
+    content = [{"type": "document", **block}, {"type": "text", "text": "Does it?"}]
+    asked: Any = {"max_tokens": 9, "messages": [{"role": "user", "content": content}]}
+    (message,) = translate_messages(asked).messages
+    assert message.content == [*parts, {"type": "text", "text": "Does it?"}]
+
+
+def test_thinking_as_the_model_wants_is_chats_own_way() -> None:
+    asked: Any = {"max_tokens": 9, "messages": [USER], "thinking": {"type": "adaptive"}}
+    assert translate_messages(asked).extra == {}
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"thinking": {"type": "enabled", "budget_tokens": 1024}},
@@ -223,6 +264,11 @@ def test_there_and_back() -> None:
         {"service_tier": "fast"},
         {"max_tokens": None},
         {"messages": [{"role": "user", "content": [{"type": "document"}]}]},
+        {"messages": [{"role": "user", "content": [{**PDF, "citations": {"enabled": True}}]}]},
+        {"messages": [{"role": "user", "content": [{**PDF, "context": "of last year"}]}]},
+        {"messages": [{"role": "user", "content": [{**PDF, "title": 3}]}]},
+        {"messages": [{"role": "user", "content": [URL_PDF]}]},
+        {"messages": [{"role": "user", "content": [{"type": "thinking", "thinking": "hm"}]}]},
         {"messages": [{"role": "system", "content": "x"}]},
         {"messages": []},
         {"tool_choice": {"type": "x"}, "tools": [{"name": "f"}]},

@@ -32,6 +32,12 @@ class Message:
             return self.content
         return "".join(str(part.get("text", "")) for part in self.content)
 
+    @property
+    def has_more_than_text(self) -> bool:
+        """Whether any part of the content is not text, such as an image or a file."""
+        parts = () if self.content is None or isinstance(self.content, str) else self.content
+        return any(part.get("type", "text") != "text" for part in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -1,7 +1,7 @@
 """Anthropic's messages as clients ask for them, read, and translated to chat requests.
 
-What does not change the answer is left out of the translation: cache marks, and the thinking of
-earlier turns.
+What does not change the answer is left out of the translation: cache marks, the thinking of
+earlier turns, and that a model thinks as much as it wants.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from farthing.gateway.endpoint import Endpoint, named_event
 from farthing.gateway.fields import Fields, flag, mapping, number, objects, text, unsupported, wrong
 from farthing.gateway.fields import whole as whole_number
 from farthing.gateway.messages_writer import MessageWriter
-from farthing.models._messages import EFFORTS
+from farthing.models._messages import EFFORTS, PDF
 
 _KNOWN = frozenset(
     {
@@ -77,8 +77,8 @@ def translate_messages(fields: Fields) -> Request:
     for name, value in fields.items():
         if value is not None and name not in _KNOWN:
             raise unsupported(name, "this field")
-    if mapping(fields, "thinking").get("type") not in (None, "disabled"):
-        raise unsupported("thinking", "how much to think; `output_config.effort` can be:")
+    if mapping(fields, "thinking").get("type") not in (None, "disabled", "adaptive"):
+        raise unsupported("thinking", "a budget of thinking (unlike `output_config.effort`)")
     if fields.get("service_tier") not in (None, "auto", "standard_only"):
         raise wrong("service_tier", "'auto' or 'standard_only'")
     limit = whole_number(fields, "max_tokens", 1)
@@ -149,6 +149,8 @@ def _parts(where: str, content: Any) -> list[dict[str, Any]]:
             parts.append({"type": "text", "text": block["text"]})
         elif kind == "image":
             parts.append({"type": "image_url", "image_url": {"url": _image(where, block)}})
+        elif kind == "document":
+            parts += _document(where, block)
         else:
             raise unsupported(where, f"content of type {kind!r}")
     return parts
@@ -162,6 +164,28 @@ def _image(where: str, block: Fields) -> str:
         case {"type": "base64", "media_type": str(kind), "data": str(data)}:
             return f"data:{kind};base64,{data}"
     raise unsupported(where, "an image that is no address and no data")
+
+
+def _document(where: str, block: Fields) -> list[dict[str, Any]]:
+    """A document as chat's parts: a PDF as a file, a text after its title."""
+    title = block.get("title")
+    if title is not None and not isinstance(title, str):
+        raise wrong(f"{where}.title", "a text")
+    if mapping(block, "citations").get("enabled"):
+        raise unsupported(where, "that a document is to be cited")
+    if block.get("context"):
+        raise unsupported(where, "the context of a document")
+    match block.get("source"):
+        case {"type": "base64", "media_type": "application/pdf", "data": str(data)}:
+            told = {"filename": title or PDF, "file_data": f"data:application/pdf;base64,{data}"}
+            return [{"type": "file", "file": told}]
+        case {"type": "text", "data": str(said)}:
+            parts = [{"type": "text", "text": said}]
+        case {"type": "content", "content": content}:
+            parts = _parts(f"{where}.source", content)
+        case _:
+            raise unsupported(where, "a document that is no PDF's data and no text")
+    return [{"type": "text", "text": f"{title}\n\n"}, *parts] if title else parts
 
 
 def _joined(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
@@ -246,7 +270,14 @@ MESSAGES = Endpoint(
     read_messages,
     translate=translate_messages,
     writer=MessageWriter,
-    unbounded=(b'"url"', b'"file"', b"file_id", b"container", b"web_", b"mcp_"),
+    unbounded=(
+        b'"image"',
+        b'"document"',
+        b"file_id",
+        b"container",
+        b"web_",
+        b"mcp_",
+    ),
     headers=("anthropic-version", "anthropic-beta"),
     error=anthropic_error,
     error_event=named_event,

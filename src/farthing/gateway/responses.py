@@ -204,6 +204,7 @@ RESPONSES = Endpoint(
         b"image_url",
         b"file_id",
         b"file_url",
+        b"file_data",
         b"previous_response_id",
         b"conversation",
         b'"prompt"',

@@ -330,6 +330,15 @@ class Service:
         upstream = self._upstream(model)
         if upstream is not None:
             upstream.check(request)
+            return
+        for place, message in enumerate(request.messages):
+            if message.has_more_than_text:
+                where = f"messages[{place}].content"
+                raise RequestError(
+                    f"model {model!r} takes text only: {where!r} has more; ask a model that can",
+                    param=where,
+                    code="unsupported",
+                )
 
     def _upstream(self, model: str) -> HttpModel | None:
         """The first upstream of `model`; None if it has none."""

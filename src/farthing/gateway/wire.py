@@ -183,5 +183,5 @@ CHAT = Endpoint(
     read_chat,
     translate=read_chat,
     writer=ChatWriter,
-    unbounded=(b"image_url", b"file_id", b"web_search"),
+    unbounded=(b"image_url", b"file_id", b"file_data", b"web_search"),
 )

@@ -16,6 +16,9 @@ MAX_TOKENS = 4096
 
 EFFORTS = ("low", "medium", "high", "xhigh")
 _DATA_URL = re.compile(r"data:(?P<type>image/[\w.+-]+);base64,(?P<data>[\w+/=-]+)", re.ASCII)
+_PDF_URL = re.compile(r"data:application/pdf;base64,(?P<data>[\w+/=-]+)", re.ASCII)
+PDF = "document.pdf"
+"""The name of a file that has none."""
 _AS_THEY_ARE = ("top_p", "top_k")
 _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
@@ -168,6 +171,8 @@ def _parts(where: str, content: str | Sequence[Mapping[str, Any]] | None) -> lis
                 blocks.append({"type": "text", "text": part["text"]})
         elif kind == "image_url":
             blocks.append({"type": "image", "source": _image(at, part.get("image_url"))})
+        elif kind == "file":
+            blocks.append(_document(at, part.get("file")))
         else:
             raise _refused(at, f"is of type {kind!r}")
     return blocks
@@ -185,6 +190,17 @@ def _image(where: str, image: Any) -> dict[str, Any]:
             code="invalid_value",
         )
     return {"type": "base64", "media_type": inline["type"], "data": inline["data"]}
+
+
+def _document(where: str, file: Any) -> dict[str, Any]:
+    told = file if isinstance(file, Mapping) else {}
+    data, name = told.get("file_data"), told.get("filename")
+    inline = _PDF_URL.fullmatch(data) if isinstance(data, str) else None
+    if inline is None:
+        raise _refused(where, "is a file that is no base64 data URL of a PDF")
+    source = {"type": "base64", "media_type": "application/pdf", "data": inline["data"]}
+    block: dict[str, Any] = {"type": "document", "source": source}
+    return block | ({"title": name} if isinstance(name, str) and name != PDF else {})
 
 
 def _tool_use(where: str, call: Any) -> dict[str, Any]:
