@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 
@@ -25,6 +27,20 @@ def interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[flo
 def tail_p_value(violations: int, trials: int, alpha: float) -> float:
     """P-value of "the violation rate exceeds alpha": the chance of as few violations at alpha."""
     return float(stats.binom.cdf(violations, trials, alpha))
+
+
+def p_values(violations: ArrayLike, trials: int, alpha: float) -> NDArray[np.float64]:
+    """`tail_p_value` of each of many counts."""
+    found: NDArray[np.float64] = stats.binom.cdf(np.asarray(violations), trials, alpha)
+    return found
+
+
+def upper_bounds(violations: ArrayLike, trials: int, delta: float) -> NDArray[np.float64]:
+    """The exact upper bound on each rate, wrong with probability at most `delta` (one-sided)."""
+    counts = np.asarray(violations, dtype=float)
+    inner = stats.beta.ppf(1 - delta, counts + 1, np.maximum(trials - counts, 1))
+    found: NDArray[np.float64] = np.where(counts < trials, inner, 1.0)
+    return found
 
 
 def most_violations(trials: int, alpha: float, delta: float) -> int:
