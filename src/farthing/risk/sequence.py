@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farthing.risk.binomial import most_violations
+from farthing.risk.control import controlled
 
 
 def certified_pac(violated: NDArray[np.bool_], alpha: float, delta: float) -> int:
@@ -36,22 +37,14 @@ def certified_pac(violated: NDArray[np.bool_], alpha: float, delta: float) -> in
 def certified_marginal(violated: NDArray[np.bool_], alpha: float) -> int:
     """How many policies there are of which any choice keeps P(violation) <= `alpha`.
 
-    The probability is over calibration questions and the next one together. Split conformal
-    prediction in its risk-control form: a question counts against a policy if that policy or a
-    safer one violates on it, which makes the loss monotone; the boldest policy is taken with
-    (count + 1) / (n + 1) <= alpha.
-
-    Assumes that the questions and the next one are exchangeable. Says nothing about one
-    calibration set: half of them may do worse than `alpha`.
-
-    Source: Angelopoulos, Bates, Fisch, Lei, Schuster: Conformal Risk Control (2022).
+    The probability is over calibration questions and the next one together. Conformal risk
+    control (`risk.control`) of a loss of 0 or 1: a question counts against a policy if that
+    policy or a safer one violates on it.
 
     Args:
         violated: policy x question, shape (policies, questions).
     """
-    n = violated.shape[1]
-    worst = np.logical_or.accumulate(violated, axis=0).sum(axis=1)
-    return _leading(worst <= allowed_marginal(n, alpha))
+    return controlled(violated, alpha)
 
 
 def allowed_marginal(n: int, alpha: float) -> int:
