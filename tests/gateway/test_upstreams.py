@@ -22,6 +22,7 @@ from farthing.core.money import Cost, Rates
 from farthing.gateway.app import create_app
 from farthing.gateway.build import build_models, open_service
 from farthing.gateway.config import load
+from farthing.gateway.metrics import Metrics
 from farthing.ledger import AttemptRow, MemoryLedger
 from farthing.models.replicas import Upstreams
 
@@ -183,7 +184,17 @@ async def test_replicas_take_over_for_each_other(start: Any, stream: bool) -> No
     failed = [row for row in gateway.attempts if row.status == "failed"]
     assert len(failed) == 3
     assert all(row.error.endswith("(upstream u0)") for row in failed)
+    assert {row.node for row in failed} == {"single@u0"}
+    for name, health in (("u1", well[0]), ("u2", well[1])):
+        answered = [row for row in gateway.attempts if row.node == f"single@{name}"]
+        assert len(answered) == health.calls
     assert sum(row.cost.pico for row in gateway.attempts if row.cost) == gateway.billed().pico
+    metrics = Metrics()
+    metrics.show(gateway.service.picture())
+    told = metrics.text().decode().splitlines()
+    assert 'farthing_upstream_state{model="gpt",state="open",upstream="u0"} 1.0' in told
+    assert 'farthing_upstream_state{model="gpt",state="open",upstream="u1"} 0.0' in told
+    assert 'farthing_upstream_failures_total{model="gpt",upstream="u0"} 3.0' in told
 
 
 async def test_a_conversation_keeps_to_its_replica(start: Any) -> None:

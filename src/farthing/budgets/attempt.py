@@ -63,7 +63,7 @@ class Attempt:
             id=f"{operation_id}.{self.number}",
             operation_id=operation_id,
             number=self.number,
-            node=self.node,
+            node=self.node if self.upstream is None else f"{self.node}@{self.upstream}",
             model=self.model,
             started_at=self.started_at or datetime.now(UTC),
             status=self.status,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,7 @@ from prometheus_client import (
 from farthing.core.errors import RequestError
 from farthing.core.money import PICO_PER_USD
 from farthing.core.usage import LEAVES
+from farthing.gateway.health import HealthMetrics, Healths
 from farthing.gateway.watching import Story
 from farthing.gateway.workers import FOLDER
 from farthing.ledger.rows import AttemptRow
@@ -89,6 +90,7 @@ class Metrics:
         self._held = gauge("budget_held_usd", "Reserved for operations in flight.", "budget")
         self._exposed = gauge("budget_in_flight_usd", "Held to cost together.", "budget")
         self._lease = gauge("budget_lease_usd", "What may be spent without asking.", "budget")
+        self._health = HealthMetrics(counter, gauge)
         self._children: dict[tuple[Any, ...], Any] = {}
 
     def _counter(self, name: str, text: str, labels: str = "") -> Counter:
@@ -173,6 +175,7 @@ class Metrics:
 
     def show(self, picture: Picture) -> None:
         """Set the gauges."""
+        self._health.show(picture.health)
         self._in_flight.set(picture.in_flight)
         self._drains.set(picture.drains)
         self._connections.set(picture.connections)
@@ -207,6 +210,7 @@ class Picture:
         drains: calls and postings that no client waits for.
         alphas: what plans promise, by name.
         amounts: picodollars reserved, in flight and leased, by budget.
+        health: how the upstreams of each model do.
     """
 
     in_flight: int
@@ -216,6 +220,7 @@ class Picture:
     bypass: bool
     alphas: Mapping[str, float]
     amounts: Mapping[str, tuple[int, int, int]]
+    health: Healths = field(default_factory=dict)
 
     def budgets(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Of `amounts` those reserved, in flight and leased; many budgets are told as one."""

@@ -25,6 +25,7 @@ from farthing.gateway.config import GatewayConfig
 from farthing.gateway.connections import Connections
 from farthing.gateway.endpoint import Call
 from farthing.gateway.errors import AccessError, ForbiddenError
+from farthing.gateway.health import healths
 from farthing.gateway.metrics import Metrics, Picture
 from farthing.gateway.visits import BYPASS
 from farthing.gateway.visits import current as visit
@@ -168,6 +169,7 @@ class Service:
             bypass=switch is not None and switch.on,
             alphas={plan.name: plan.alpha for plan in plans if plan.alpha is not None},
             amounts={} if book is None else book.admission.amounts(),
+            health=healths(self.models),
         )
 
     async def admit(self, authorization: str | None) -> Service:

@@ -86,7 +86,8 @@ class AttemptRow:
     Attributes:
         id: the operation's id, a dot and `number`.
         number: 0, 1, ... in the order in which the operation's attempts began.
-        node: the part of the policy that called, such as "cascade/0".
+        node: the part of the policy that called, such as "cascade/0"; of a model with several
+            upstreams the label of the one that was called follows, as in "cascade/0@east".
         started_at: in UTC.
         error: what went wrong, when `status` is "failed".
         usage: tokens in disjoint leaves; None if unknown.
