@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import recordings
 
 from farthing.core.errors import PlanError
 from farthing.core.money import Cost
-from farthing.plan import Promise, load_plan, make_plan, save_plan
+from farthing.plan import Plan, Promise, load_plan, make_plan, save_plan
 from farthing.plan.file import as_json, dumps
 from farthing.policies import Single
+from farthing.policies.scored import Step
+from farthing.policies.threshold import Threshold
+from farthing.signals.agreement import Agreement
+from farthing.signals.registry import SIGNALS
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +108,51 @@ def test_recordings_metadata_sets_the_defaults():
     written = tomllib.loads(dumps(made))
     assert written["answer"] == "last-number"
     assert (written["policy"]["temperature"], written["policy"]["sampling"]) == (0.7, "n")
+
+
+@dataclass(frozen=True, eq=False)
+class Weighing(Agreement):
+    """A signal with an array, for the plan file alone."""
+
+    kind: ClassVar[str] = "weighing"
+
+    weights: Any = None
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Weighing:
+        return cls(**params)
+
+    def get_params(self) -> dict[str, Any]:
+        return {"pooled": False, "weights": self.weights}
+
+
+@pytest.fixture
+def weighing(monkeypatch):
+    monkeypatch.setitem(SIGNALS, "weighing", Weighing)
+
+
+def test_arrays_stand_in_a_file_beside_the_plan(tmp_path, weighing):
+    weights = np.linspace(0.0, 1.0, 100).reshape(50, 2)
+    policy = Threshold((Step("m0", 2, Weighing(weights=weights), 0.5), Step("m1")))
+    save_plan(Plan("p", policy, ("m0", "m1")), tmp_path / "p.toml")
+    text = (tmp_path / "p.toml").read_text()
+    assert len(text) < 1000
+    assert tomllib.loads(text)["arrays"]["file"] == "p.safetensors"
+    again = load_plan(tmp_path / "p.toml")
+    assert np.array_equal(again.policy.steps[0].signal.weights, weights)
+    assert dumps(again, "p.safetensors") == text
+    told = as_json(again)["policy"]
+    assert told["arrays"] == {"steps.0.signal.weights": [50, 2]}
+
+
+def test_arrays_of_another_plan_are_refused(tmp_path, weighing):
+    for name, end in (("p", 1.0), ("q", 2.0)):
+        weights = np.linspace(0.0, end, 100)
+        policy = Threshold((Step("m0", 2, Weighing(weights=weights), 0.5), Step("m1")))
+        save_plan(Plan(name, policy, ("m0", "m1")), tmp_path / f"{name}.toml")
+    (tmp_path / "p.safetensors").write_bytes((tmp_path / "q.safetensors").read_bytes())
+    with pytest.raises(PlanError, match=r"p\.safetensors is not the file of arrays"):
+        load_plan(tmp_path / "p.toml")
+    (tmp_path / "p.safetensors").unlink()
+    with pytest.raises(PlanError, match=r"p\.safetensors, which holds the plan's arrays: No such"):
+        load_plan(tmp_path / "p.toml")

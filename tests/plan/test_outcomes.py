@@ -32,7 +32,7 @@ async def by_policy(drawn, outcomes, models, thresholds):
         for i, name in enumerate(drawn.models)
     )
     cascade = Cascade(stages, signal, outcomes.sampling, signal_attempt=attempt)
-    available = recorded_models(drawn, signal, signal_attempt=attempt)
+    available = recorded_models(drawn)
     rows = []
     for question in drawn.recording.questions:
         operation = Operation(available, prices=PriceBook())

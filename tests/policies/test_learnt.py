@@ -33,7 +33,7 @@ def ladder(kind: str, learn: Draw) -> list[Any]:
 
 async def answers(policy: Learnt, drawn: Draw) -> Decisions:
     """What the policy does when each question is asked through an operation."""
-    models = recorded_models(drawn, "conf_raw", signal_attempt=True)
+    models = recorded_models(drawn)
     prompts = drawn.recording.table["prompt"].to_pylist()
     asked = [prompts[row] for row in drawn.rows[0][:, 0]]
     cost, calls, model, place = [], [], [], []

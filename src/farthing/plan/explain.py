@@ -14,7 +14,9 @@ from farthing.core.protocols import Policy
 from farthing.plan.file import Plan
 from farthing.policies.cascade import VOTING, Cascade, Stage
 from farthing.policies.cheapest import Cheapest
+from farthing.policies.decisions import Learnt
 from farthing.policies.fallback import Fallback
+from farthing.policies.scored import ScoredCascade
 from farthing.policies.single import Single
 
 Interval = tuple[float, float]
@@ -58,7 +60,7 @@ def explain(plan: Plan) -> RenderableType:
 
 
 def _tree(plan: Plan) -> Tree:
-    policy = plan.policy if isinstance(plan.policy, Fallback | Cheapest) else plan.cascade
+    policy = plan.cascade if isinstance(plan.policy, Single) else plan.policy
     tree = Tree(Text.assemble("plan ", (plan.name, "bold"), f": {_how(policy)}"))
     _grow(tree, policy)
     return tree
@@ -78,6 +80,21 @@ def _grow(tree: Tree, policy: Policy) -> None:
             tree.add(Text(model))
     elif isinstance(policy, Cascade):
         _grow_cascade(tree, policy)
+    elif isinstance(policy, ScoredCascade):
+        _grow_scored(tree, policy)
+    elif isinstance(policy, Learnt):
+        for model in policy.asks:
+            tree.add(Text(model))
+
+
+def _grow_scored(tree: Tree, cascade: ScoredCascade) -> None:
+    for step in cascade.steps:
+        votes = "1 sample" if step.samples == 1 else f"the commonest of {step.samples} samples"
+        if step.signal is None:
+            tree.add(Text(f"{step.model}: {votes}, answer accepted"))
+            return
+        score = f"{step.signal.kind} >= {step.accept:.4g}"
+        tree = tree.add(Text(f"{step.model}: {votes}, accepted if {score}, else"))
 
 
 def _grow_cascade(tree: Tree, cascade: Cascade) -> None:
@@ -104,6 +121,8 @@ def _how(policy: Policy) -> str:
             return f"the next model where one fails{late}"
         case Cheapest():
             return f"the cheapest model, expecting {policy.output_tokens} tokens of output"
+        case Learnt():
+            return f"{policy.kind}, learnt from recorded answers"
     raise TypeError(f"{type(policy).__name__} cannot be explained")
 
 
@@ -132,6 +151,9 @@ def _expected(plan: Plan) -> Table:
     )
     for row in plan.baselines:
         table.add_row(_name(row["name"]), _share(row.get("quality")), _usd(row["cost_usd_mean"]))
+    for row in plan.evidence:
+        name = f"searched: {row['name']}"
+        table.add_row(name, _share(row.get("quality")), _usd(row["cost_usd_mean"]), style="dim")
     regret, rate = plan.expected.get("regret"), plan.expected.get("violation_rate")
     table.caption = f"regret {_share(regret)}, violation rate {_share(rate)}"
     table.caption_justify = "left"
@@ -177,7 +199,7 @@ def summarise(summary: dict[str, Any]) -> RenderableType:
         )
     )
     shares = ", ".join(f"{model} {_share(share)}" for model, share in summary["shares"].items())
-    calls = f"{summary['attempts']} attempts (counted), {BILLED[summary['sampling']]}"
+    calls = f"{summary['attempts']} attempts (counted), {BILLED[summary['sampling'] or 'calls']}"
     lines.append(Text(f"Answered by: {shares}. {calls}."))
     lines.append(Text(_saving(summary["saving_against_strongest"])))
     if summary["same_recording"]:

@@ -14,6 +14,7 @@ import tomlkit
 from farthing.core.errors import FarthingError, PlanError
 from farthing.core.money import Cost
 from farthing.core.protocols import Policy
+from farthing.plan import _arrays
 from farthing.policies.cascade import Cascade, Stage
 from farthing.policies.registry import from_params, models_of
 from farthing.policies.single import Single
@@ -75,6 +76,8 @@ class Plan:
         source: the recording (file name, digest, questions, seed, ...).
         expected: quality, cost_usd_mean, regret, violation_rate on the certification questions.
         baselines: name, quality and cost_usd_mean of what the plan is compared with.
+        evidence: the policies that were searched, best first: name, quality and cost_usd_mean
+            on questions that they were not learnt from.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Plan:
     source: Mapping[str, Any] = field(default_factory=dict)
     expected: Mapping[str, float | None] = field(default_factory=dict)
     baselines: tuple[Mapping[str, Any], ...] = ()
+    evidence: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def budget(self) -> Cost | None:
@@ -112,32 +116,46 @@ class Plan:
 
 
 def save_plan(plan: Plan, path: str | Path) -> None:
-    """Write a plan file; PlanError if it cannot be written."""
+    """Write a plan file, and its arrays beside it; PlanError if one cannot be written."""
+    path = Path(path)
+    beside = path.with_suffix(".safetensors")
     try:
-        Path(path).write_text(dumps(plan))
+        _, arrays = _arrays.cut(plan.policy.get_params())
+        if arrays:
+            beside.write_bytes(_arrays.to_bytes(arrays)[0])
+        path.write_text(dumps(plan, beside.name))
     except OSError as error:
-        raise PlanError(f"{path}: cannot be written: {error.strerror}") from error
+        raise PlanError(f"{error.filename or path}: cannot be written: {error.strerror}") from error
 
 
-def dumps(plan: Plan) -> str:
-    """The text of a plan file: the same for the same plan."""
+def dumps(plan: Plan, beside: str = "") -> str:
+    """The text of a plan file: the same for the same plan.
+
+    `beside` names the file that holds the policy's arrays, if it has any.
+    """
     text = tomlkit.document()
     text.add(tomlkit.comment("A Farthing plan. `farthing explain` says it in words."))
     text["schema"] = SCHEMA
     text["name"] = plan.name
     text["models"] = list(plan.models)
     text["answer"] = plan.answer
-    params = plan.policy.get_params()
+    params, arrays = _arrays.cut(plan.policy.get_params())
+    if arrays:
+        told = tomlkit.table()
+        told["file"] = beside or f"{plan.name}.safetensors"
+        told["digest"] = _arrays.to_bytes(arrays)[1]
+        text["arrays"] = told
     policy = tomlkit.table()
     policy["kind"] = getattr(plan.policy, "kind", "")
-    for key, value in params.items():
-        if key != "stages" and value is not None:
-            policy[key] = value
-    stages = tomlkit.aot()
-    for stage in params.get("stages", ()):
-        stages.append(tomlkit.item(stage))
-    if params.get("stages"):
-        policy["stages"] = stages
+    tables = {key for key, value in params.items() if _is_tables(value)}
+    for key in sorted(params, key=lambda name: name in tables):
+        if key not in tables:
+            policy[key] = params[key]
+            continue
+        rows = tomlkit.aot()
+        for row in params[key]:
+            rows.append(tomlkit.item(row))
+        policy[key] = rows
     text["policy"] = policy
     if plan.certificate is not None:
         certificate = plan.certificate
@@ -159,11 +177,12 @@ def dumps(plan: Plan) -> str:
                 table[key] = value
         if values:
             text[name] = table
-    rows = tomlkit.aot()
-    for row in plan.baselines:
-        rows.append(tomlkit.item({k: v for k, v in row.items() if v is not None}))
-    if plan.baselines:
-        text["baselines"] = rows
+    for name, rows_told in (("baselines", plan.baselines), ("evidence", plan.evidence)):
+        rows = tomlkit.aot()
+        for row in rows_told:
+            rows.append(tomlkit.item({k: v for k, v in row.items() if v is not None}))
+        if rows_told:
+            text[name] = rows
     return tomlkit.dumps(text)
 
 
@@ -178,22 +197,29 @@ def load_plan(path: str | Path) -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path}: not TOML: {error}") from error
     try:
-        return _plan(data)
+        return _plan(data, Path(path).parent)
     except KeyError as error:
         raise PlanError(f"{path}: key {error.args[0]!r} is missing") from error
     except (TypeError, ValueError, FarthingError) as error:
         raise PlanError(f"{path}: {error}") from error
 
 
-def _plan(data: dict[str, Any]) -> Plan:
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _plan(data: dict[str, Any], folder: Path) -> Plan:
     schema = data["schema"]
     if schema != SCHEMA:
         raise PlanError(f"schema {schema!r} is not known to this version, which reads {SCHEMA}")
     known = {"schema", "name", "models", "answer", "policy", "certificate", "source", "expected"}
-    unknown = sorted(set(data) - known - {"baselines"})
+    unknown = sorted(set(data) - known - {"arrays", "baselines", "evidence"})
     if unknown:
         raise PlanError(f"unknown key {unknown[0]!r}")
     policy = dict(data["policy"])
+    if "arrays" in data:
+        told = data["arrays"]
+        policy = _arrays.paste(policy, _arrays.read(folder / told["file"], told["digest"]))
     built = from_params(policy.pop("kind"), policy)
     models = tuple(data["models"])
     called = models_of(built)
@@ -227,6 +253,7 @@ def _plan(data: dict[str, Any]) -> Plan:
         data.get("source", {}),
         data.get("expected", {}),
         tuple(data.get("baselines", ())),
+        tuple(data.get("evidence", ())),
     )
 
 
@@ -258,6 +285,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             {key: row.get(key) for key in ("name", "quality", "cost_usd_mean")}
             for row in plan.baselines
         ],
+        "evidence": [dict(row) for row in plan.evidence],
         "source": dict(plan.source),
     }
 
@@ -267,7 +295,10 @@ def _finite(value: float | str) -> float | str | None:
 
 
 def _policy(policy: Policy) -> Any:
-    return _plain({"kind": getattr(policy, "kind", ""), **policy.get_params()})
+    params, arrays = _arrays.cut(policy.get_params())
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    told = _plain({"kind": getattr(policy, "kind", ""), **params})
+    return {**told, "arrays": shapes} if shapes else told
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from farthing.budgets.operation import Operation
 from farthing.core.errors import DataError
 from farthing.core.money import PICO_PER_USD
-from farthing.core.protocols import Model
+from farthing.core.protocols import Model, Policy
 from farthing.core.request import Message, Request
 from farthing.cost.prices import PriceBook
 from farthing.models.draw import Draw, cost_column, draw
@@ -23,6 +23,8 @@ from farthing.plan.evaluate import Baseline, Result, baselines
 from farthing.plan.file import Plan
 from farthing.plan.make import check_fits
 from farthing.plan.outcomes import Outcomes
+from farthing.policies.cascade import Cascade
+from farthing.policies.decisions import Learnt
 from farthing.risk.binomial import interval
 from farthing.risk.bootstrap import mean_interval, resampled_means
 
@@ -62,8 +64,7 @@ def replay_plan(
     Raises DataError when the recording lacks a model or a cost that the plan needs.
     """
     check_fits(plan, recording)
-    cascade = plan.cascade
-    samples = {stage.model: stage.samples for stage in cascade.stages}
+    samples = _samples(plan.policy)
     drawn = draw(recording, plan.models, [samples.get(model, 1) for model in plan.models], seed)
     short = [
         f"{model} ({have} of {samples[model]})"
@@ -74,7 +75,9 @@ def replay_plan(
         raise DataError(
             f"{recording.path}: fewer samples than the plan votes with: {', '.join(short)}"
         )
-    outcomes = Outcomes(drawn, cascade.signal, cascade.sampling)
+    outcomes = Outcomes(drawn)
+    if isinstance(plan.policy, Cascade):
+        outcomes = Outcomes(drawn, plan.policy.signal, plan.policy.sampling)
     strongest = drawn.recording.table["answer"].to_pylist()
     end = outcomes.winner_rows(len(plan.models) - 1)
     answers = [strongest[row] if row >= 0 else None for row in end]
@@ -90,21 +93,30 @@ def replay_plan(
     )
 
 
-def recorded_models(drawn: Draw, signal: str, *, signal_attempt: bool) -> dict[str, Model]:
-    """The models of a draw, and where a signal is bought its sellers, by name."""
+def _samples(policy: Policy) -> dict[str, int]:
+    """How many samples of each model a policy takes, where that is more than one."""
+    if isinstance(policy, Cascade):
+        return {stage.model: stage.samples for stage in policy.stages}
+    if isinstance(policy, Learnt):
+        return dict(policy.samples)
+    return {}
+
+
+def recorded_models(drawn: Draw) -> dict[str, Model]:
+    """The models of a draw, and the sellers of what the recording says was bought, by name."""
     models: dict[str, Model] = {name: RecordedModel(drawn, name) for name in drawn.models}
-    column = cost_column(drawn.recording, signal) if signal_attempt else None
-    if column is not None:
-        for name in drawn.models:
-            models[f"{name}#{signal}"] = RecordedSignal(drawn, name, signal, column)
+    for signal in drawn.recording.table.column_names:
+        column = cost_column(drawn.recording, signal)
+        if column is not None and column != signal:
+            for name in drawn.models:
+                models[f"{name}#{signal}"] = RecordedSignal(drawn, name, signal, column)
     return models
 
 
 async def _run(
     plan: Plan, drawn: Draw, strongest: list[str | None], progress: Callable[[int], None]
 ) -> tuple[Result, int]:
-    n, cascade = drawn.questions, plan.cascade
-    models = recorded_models(drawn, cascade.signal, signal_attempt=cascade.signal_attempt)
+    n, models = drawn.questions, recorded_models(drawn)
     prices = PriceBook()
     index = {model: i for i, model in enumerate(drawn.models)}
     cost = np.empty(n, np.int64)
@@ -156,7 +168,7 @@ def as_json(done: Replay) -> dict[str, Any]:
         "saving_against_strongest": _saving(result, strongest),
         "shares": {model: shares[i] / n for i, model in enumerate(done.models)},
         "attempts": done.attempts,
-        "sampling": done.plan.cascade.sampling,
+        "sampling": getattr(done.plan.policy, "sampling", "calls"),
         "baselines": [_baseline(row) for row in done.baselines],
     }
 

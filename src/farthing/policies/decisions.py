@@ -7,7 +7,7 @@ the strongest model where they are not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -63,6 +63,11 @@ class Learnt(Policy, Protocol):
     @property
     def asks(self) -> tuple[str, ...]:
         """The models that it may call, the strongest last."""
+        ...
+
+    @property
+    def samples(self) -> Mapping[str, int]:
+        """How many samples of each model it takes, where that is more than one."""
         ...
 
     def decide(self, draw: Draw, memo: dict[object, Any] | None = None) -> Decisions:

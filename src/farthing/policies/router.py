@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -39,6 +39,11 @@ class Router:
     def asks(self) -> tuple[str, ...]:
         """The models that it may call, the strongest last."""
         return self.models
+
+    @property
+    def samples(self) -> Mapping[str, int]:
+        """Empty: it takes one sample."""
+        return {}
 
     def expects(self, prompts: Sequence[str]) -> Floats:
         """How right each model's answer to each prompt should be, shape (prompts, models)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -65,6 +65,11 @@ class ScoredCascade:
     def asks(self) -> tuple[str, ...]:
         """The models that it may call, the strongest last."""
         return tuple(dict.fromkeys(step.model for step in self.steps))
+
+    @property
+    def samples(self) -> Mapping[str, int]:
+        """How many samples of each model it takes, where that is more than one."""
+        return {step.model: step.samples for step in self.steps if step.samples > 1}
 
     async def answer(self, request: Request, operation: Operation) -> Response:
         """The first accepted answer; its score is in the sample's `columns["signal"]`."""
