@@ -26,7 +26,9 @@ class Signal(Protocol):
     """
 
     kind: ClassVar[str]
-    logprobs: ClassVar[bool]
+
+    @property
+    def logprobs(self) -> bool: ...
 
     @property
     def bought(self) -> str | None: ...
