@@ -4,13 +4,13 @@ import asyncio
 import json
 import socket
 import ssl
-import subprocess
 import time
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from aiohttp import web
+from certificates import certificate
 from fakes import fake_upstream
 
 from farthing.core.errors import ConfigError
@@ -175,21 +175,6 @@ async def test_too_many_connections_are_told_to_come_later(tmp_path):
         url = f"http://127.0.0.1:{port}/v1/models"
         async with aiohttp.ClientSession() as http, http.get(url) as answer:
             assert answer.status == 200
-
-
-def certificate(folder, name="cert"):
-    """A self-signed certificate for 127.0.0.1 and its key, as files."""
-    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", str(key)),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", str(cert)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
 
 
 TLS = "tls_cert = 'cert.pem'\ntls_key = 'cert.key'"

@@ -16,6 +16,7 @@ from fakes import fake_upstream
 from farthing.gateway.config import load
 from farthing.gateway.server import serve
 from farthing.ledger.engines import open_to_read
+from farthing.models._pool import Pool
 
 CONFIG = """\
 [gateway]
@@ -186,10 +187,10 @@ async def test_a_token_is_exchanged_at_once(tmp_path, caplog, monkeypatch):
 
 async def test_connections_of_an_old_configuration_are_closed(tmp_path, caplog, monkeypatch):
     closed = asyncio.Event()
-    session = aiohttp.ClientSession.close
+    whole = Pool.aclose
 
-    async def close(self: aiohttp.ClientSession) -> None:
-        await session(self)
+    async def close(self: Pool) -> None:
+        await whole(self)
         closed.set()
 
     path = tmp_path / "farthing.toml"
@@ -198,7 +199,7 @@ async def test_connections_of_an_old_configuration_are_closed(tmp_path, caplog, 
         async with serving(path) as url:
             async with http.post(f"{url}/chat/completions", json=ASK | {"model": "gpt"}) as answer:
                 assert answer.status == 200
-            monkeypatch.setattr(aiohttp.ClientSession, "close", close)
+            monkeypatch.setattr(Pool, "aclose", close)
             await reload(caplog, "reloaded")
             gc.collect()
             async with asyncio.timeout(5):

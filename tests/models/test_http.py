@@ -16,6 +16,7 @@ from farthing.core.errors import ConfigError, RequestError, UpstreamError
 from farthing.core.request import Message, Request
 from farthing.core.response import Chunk
 from farthing.core.usage import Usage
+from farthing.models._pool import Pool
 from farthing.models._sse import EventParser
 from farthing.models.http import HttpModel
 
@@ -171,8 +172,8 @@ async def test_connections_are_reused(upstream: FakeUpstream) -> None:
     for _ in range(3):
         await model.complete(ASK)
         assert [chunk async for chunk in model.stream(ASK)]
-    assert model._session is not None
-    assert len(model._session.connector._conns) == 1
+    assert isinstance(model._hop, Pool)
+    assert len(model._hop.idle) == 1
     await model.aclose()
 
 

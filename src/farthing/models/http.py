@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import os
 import time
@@ -11,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import aiohttp
 import msgspec
 from yarl import URL
 
@@ -25,7 +23,10 @@ from farthing.core.usage import Usage
 from farthing.cost import read_calls, read_service_tier, read_usage
 from farthing.models._chat import decode
 from farthing.models._chunks import StreamedError
+from farthing.models._hop import Hop, HopError, Reply
 from farthing.models._messages import MAX_TOKENS
+from farthing.models._pool import Pool
+from farthing.models._proxied import Proxied
 from farthing.models._retry_after import read_retry_after
 from farthing.models._sse import Event, EventParser
 from farthing.models._wires import (
@@ -43,7 +44,6 @@ logger = logging.getLogger(__name__)
 _Told = tuple[Usage | None, Basis, dict[str, int]]
 
 SHOWN_ERROR_BYTES = 64 * 2**10
-_COPY_ABOVE_BYTES = 2**20
 _LAST_BYTES_S = 0.1
 _ANTHROPIC_VERSION = "2023-06-01"
 
@@ -141,12 +141,9 @@ class HttpModel:
         elif key:
             self._headers["Authorization"] = f"Bearer {key}"
         self._secrets = [value for value in (key, *(headers or {}).values()) if len(value) > 3]
-        self._plain_timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_timeout_s)
-        self._stream_timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout_s, sock_read=timeout_s
-        )
-        self._timeout_s, self._stream_usage, self._env_proxy = timeout_s, stream_usage, env_proxy
-        self._session: aiohttp.ClientSession | None = None
+        self._timeout_s, self._connect_timeout_s = timeout_s, connect_timeout_s
+        self._stream_usage, self._env_proxy = stream_usage, env_proxy
+        self._hop: Hop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
@@ -171,11 +168,12 @@ class HttpModel:
         api, wire, fields = self._fields(request)
         start = time.perf_counter()
         try:
-            async with self._post(
-                api, request, plain_body(fields), self._plain_timeout
-            ) as upstream:
+            upstream = await self._post(api, request, plain_body(fields), total_s=self._timeout_s)
+            try:
                 body = await upstream.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            finally:
+                upstream.release()
+        except HopError as error:
             raise self._failed(error) from error
         if upstream.status != 200:
             raise self._refused(upstream.status, body, upstream.headers)
@@ -220,13 +218,14 @@ class HttpModel:
         is_raw = api == request.api
         parser = EventParser()
         try:
-            async with self._post(api, request, body, self._stream_timeout) as upstream:
+            upstream = await self._post(api, request, body, read_s=self._timeout_s)
+            try:
                 if upstream.status != 200:
                     body = await upstream.read()
                     raise self._refused(upstream.status, body, upstream.headers)
                 if upstream.content_type != "text/event-stream":
                     raise self._malformed(ValueError("it is not an event stream"))
-                async for data in upstream.content.iter_any():
+                while data := await upstream.read_some():
                     for chunk in self._read(reader, parser.feed(data)):
                         yield chunk if is_raw else replace(chunk, raw=None)
                     if reader.done:
@@ -234,9 +233,11 @@ class HttpModel:
                 else:
                     for chunk in self._read(reader, parser.close()):
                         yield chunk if is_raw else replace(chunk, raw=None)
-                if reader.done and not upstream.content.at_eof():
-                    await _read_to_end(upstream.content)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if reader.done and not upstream.complete:
+                    await _read_to_end(upstream)
+            finally:
+                upstream.release()
+        except HopError as error:
             raise self._failed(error) from error
         except ValueError as error:
             raise self._malformed(error) from error
@@ -259,9 +260,9 @@ class HttpModel:
 
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._hop is not None:
+            await self._hop.aclose()
+            self._hop = None
 
     def _fields(self, request: Request) -> tuple[str, Wire, dict[str, Any]]:
         """The format in which `request` is told, and its fields."""
@@ -275,26 +276,18 @@ class HttpModel:
         settings = {"max_tokens": self._max_tokens} if api == "messages" else {"host": self._host}
         return api, wire, request_fields(request, wire, self._model, **settings)
 
-    def _post(self, api: str, request: Request, body: bytes, timeout: aiohttp.ClientTimeout) -> Any:
+    async def _post(self, api: str, request: Request, body: bytes, **limits: float) -> Reply:
         loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop:
-            self._loop = loop
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
-                trust_env=self._env_proxy,
-                auto_decompress=True,
-            )
-        data = io.BytesIO(body) if len(body) > _COPY_ABOVE_BYTES else body
+        if self._hop is None or self._loop is not loop:
+            self._loop, self._hop = loop, self._way()
         own = request.headers if api == request.api else {}
-        return self._session.post(
-            self._urls[api],
-            data=data,
-            headers={**own, **trace_headers()} or None,
-            timeout=timeout,
-            allow_redirects=False,
-        )
+        return await self._hop.post(self._urls[api], {**own, **trace_headers()}, body, **limits)
+
+    def _way(self) -> Hop:
+        if self._env_proxy:
+            return Proxied(self._headers, connect_timeout_s=self._connect_timeout_s)
+        url = self._urls[self._first]
+        return Pool(url, self._headers, connect_timeout_s=self._connect_timeout_s)
 
     def _read(self, reader: Reader, events: Iterable[Event]) -> list[Chunk]:
         try:
@@ -316,22 +309,24 @@ class HttpModel:
             logger.warning("model %r: usage is unknown: %s", self.card.name, error)
             return None, "unknown", {}
 
-    def _failed(self, error: Exception) -> UpstreamError:
-        """The UpstreamError for an exception of the connection."""
-        name = self.card.name
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            kind, text = "unreachable", f"{self._shown_url} did not accept a connection in time"
-        elif isinstance(error, TimeoutError):
-            kind = "timeout"
-            text = f"no answer within {self._timeout_s:g} s; raise timeout_s or try again"
-        elif isinstance(error, aiohttp.ClientConnectorError):
-            kind = "unreachable"
-            reason = error.os_error.strerror or type(error.os_error).__name__
-            text = f"no connection to {self._shown_url} ({reason}); check base_url and the upstream"
-        elif isinstance(error, aiohttp.ClientResponseError):
-            kind, text = "malformed", "the upstream does not speak HTTP as it should"
-        else:
-            kind, text = "cut", "the upstream closed the connection within its answer; try again"
+    def _failed(self, error: HopError) -> UpstreamError:
+        """The UpstreamError for what became of a call."""
+        name, where = self.card.name, self._shown_url
+        match error.fault:
+            case "no connection in time":
+                kind, text = "unreachable", f"{where} did not accept a connection in time"
+            case "timeout":
+                kind = "timeout"
+                text = f"no answer within {self._timeout_s:g} s; raise timeout_s or try again"
+            case "unreachable":
+                kind = "unreachable"
+                text = f"no connection to {where} ({error.reason}); check base_url and the upstream"
+            case "malformed":
+                kind, text = "malformed", "the upstream does not speak HTTP as it should"
+                text += f" ({error.reason})" if error.reason else ""
+            case _:
+                kind = "cut"
+                text = "the upstream closed the connection within its answer; try again"
         return UpstreamError(f"model {name!r}: {text}", model=name, kind=kind)
 
     def _refused(
@@ -382,11 +377,11 @@ class HttpModel:
         return value
 
 
-async def _read_to_end(content: aiohttp.StreamReader) -> None:
+async def _read_to_end(upstream: Reply) -> None:
     """Wait a moment for the end of a stream after `[DONE]`, so that the connection is reused."""
     try:
         async with asyncio.timeout(_LAST_BYTES_S):
-            while await content.readany():
+            while await upstream.read_some():
                 pass
     except TimeoutError:
         pass
