@@ -4,9 +4,9 @@
 
 A gateway is started before an upstream of all formats, with models of both shapes, one that runs
 in its own process, and plans. schemathesis draws requests from the page that it serves: half of
-them keep to the schemas, half break them. An answer with status 500 is a fault, as is one that
-the page does not describe: its status, its type, its headers or its shape. Prints how many cases
-got which status; exit code 1 if there is a fault.
+them keep to the schemas, half break them, and one in twenty comes without the token. An answer
+with status 500 is a fault, as is one that the page does not describe: its status, its type, its
+headers or its shape. Prints how many cases got which status; exit code 1 if there is a fault.
 """
 
 from __future__ import annotations
@@ -51,9 +51,12 @@ CHECKS = [
 ]
 MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
 SPARSE = 20  # cases of each kind for what is only read
+STRANGERS = 20  # of so many cases, one comes without the token
+TOKEN = "fuzz-token"
 CONFIG = """\
 [gateway]
 port = 0
+token_env = "FUZZ_TOKEN"
 max_body_mb = 1
 [ledger]
 sync = "relaxed"
@@ -100,7 +103,8 @@ class Fuzz:
 
     def ask(self, case: schemathesis.Case) -> None:
         """Ask one, and judge the answer."""
-        answer = case.call(base_url=self.url, session=self.session, timeout=30)
+        known = {"Authorization": f"Bearer {TOKEN}"} if self.cases % STRANGERS else {}
+        answer = case.call(self.url, self.session, headers=known, timeout=30)
         self.seen[case.operation.label, answer.status_code] += 1
         try:
             if answer.status_code == 500:
@@ -112,7 +116,8 @@ class Fuzz:
 
     def run(self, cases: int, progress: Progress | None = None) -> None:
         """Ask at least `cases` of what the page offers."""
-        page = self.session.get(f"{self.url}/openapi.json", timeout=30).json()
+        known = {"Authorization": f"Bearer {TOKEN}"}
+        page = self.session.get(f"{self.url}/openapi.json", headers=known, timeout=30).json()
         schema = schemathesis.openapi.from_dict(page)
         offered = [found.ok() for found in schema.get_all_operations()]
         read = [operation for operation in offered if operation.method == "get"]
@@ -153,8 +158,9 @@ def gateway() -> Iterator[tuple[str, Path]]:
     thread.start()
 
     async def begin(stack: AsyncExitStack, folder: Path) -> tuple[str, Path]:
+        env = {"FUZZ_TOKEN": TOKEN}
         upstream: FakeUpstream = await stack.enter_async_context(fake_upstream())
-        served = await start(folder, CONFIG.format(url=upstream.base_url))
+        served = await start(folder, CONFIG.format(url=upstream.base_url), env=env)
         stack.push_async_callback(served.stop)
         return served.url.removesuffix("/v1"), served.log
 

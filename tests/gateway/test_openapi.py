@@ -16,7 +16,7 @@ import pytest
 from farthing.gateway.endpoints import ENDPOINTS
 from farthing.gateway.openapi import page
 
-CASES = 300  # of the thousands of benchmarks/fuzz.py
+CASES = 200  # of the thousands of benchmarks/fuzz.py
 ASK: Any = {"messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -81,7 +81,7 @@ def test_requests_at_random(fuzz: Any) -> None:
     assert found.cases >= CASES
     for endpoint in ENDPOINTS:
         statuses = {s for label, s in found.seen if label == f"POST {endpoint.path}"}
-        assert {200, 400} <= statuses, endpoint.path
+        assert {200, 400, 401} <= statuses, endpoint.path
 
 
 @pytest.fixture
