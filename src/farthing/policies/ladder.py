@@ -34,6 +34,10 @@ class Chain:
 Score = Callable[[tuple[int, ...]], Floats]
 """The score of the last of some models asked in turn, shape (n,); -inf where there is none."""
 
+Rightness = Callable[[tuple[int, ...], bool], Floats]
+"""How right the answer is when the last of some models asked in turn accepts, shape (n,); and
+whether that one ends the chain."""
+
 
 def chains(costs: Floats, qualities: Floats) -> list[tuple[int, ...]]:
     """The chains worth trying, given each model's mean cost and quality.
@@ -59,27 +63,34 @@ def chains(costs: Floats, qualities: Floats) -> list[tuple[int, ...]]:
 
 
 def best_chains(
-    right: Sequence[Floats], cost: Sequence[Ints], scoring: Sequence[Ints], score: Score
+    right: Rightness,
+    cost: Sequence[Ints],
+    scoring: Sequence[Ints],
+    score: Score,
+    tried: Sequence[tuple[int, ...]] | None = None,
 ) -> list[Chain]:
     """For each of `PRICES` the chain of most gain.
 
-    `right[m]` and `cost[m]` (picodollars) are of model m's answer, `scoring[m]` is what its score
-    costs, shapes (n,).
+    `cost[m]` (picodollars) is of model m's answer, `scoring[m]` is what its score costs, shapes
+    (n,). The chains `tried` are those of `chains` unless they are given.
     """
     means = np.array([float(c.mean()) for c in cost])
     unit = max(float(means[-1]), 1.0)
-    tried = [
+    if tried is None:
+        qualities = [float(right((m,), True).mean()) for m in range(len(cost))]
+        tried = chains(means, np.array(qualities))
+    searches = [
         _Search(
             chain,
-            [right[m] for m in chain],
+            [right(chain[: place + 1], place == len(chain) - 1) for place in range(len(chain))],
             [*((cost[m] + scoring[m]) / unit for m in chain[:-1]), cost[chain[-1]] / unit],
             score,
         )
-        for chain in chains(means, np.array([float(r.mean()) for r in right]))
+        for chain in tried
     ]
     found = []
     for price in PRICES:
-        best = max((search.best(price) for search in tried), key=lambda pair: pair[0])
+        best = max((search.best(price) for search in searches), key=lambda pair: pair[0])
         found.append(best[1])
     return found
 

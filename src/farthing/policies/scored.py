@@ -43,6 +43,12 @@ class Step:
             raise ValueError(f"step {self.model!r}: samples must be at least 1")
 
 
+def own_answer(stages: Sequence[Seen], ends: bool = True) -> tuple[Ints, Ints]:
+    """The last stage's commonest answer: step, place."""
+    chosen = stages[-1].chosen
+    return np.full(len(chosen), len(stages) - 1), chosen
+
+
 @dataclass(frozen=True)
 class ScoredCascade:
     """Asks the steps in turn until a score is high enough; the last accepts whatever comes.
@@ -119,8 +125,7 @@ class ScoredCascade:
 
     def choose(self, stages: Sequence[Seen]) -> tuple[Ints, Ints]:
         """Which stage's sample is the answer when the last of `stages` accepts: step, place."""
-        chosen = stages[-1].chosen
-        return np.full(len(chosen), len(stages) - 1), chosen
+        return own_answer(stages)
 
     def decide(self, draw: Draw, memo: dict[object, Any] | None = None) -> Decisions:
         """What it does with every question of a draw; DataError if that lacks a model or column."""
@@ -191,19 +196,29 @@ class ScoredCascade:
         signal: Callable[[tuple[int, ...]], Signal],
         *,
         samples: Sequence[int] | None = None,
+        chains: Sequence[tuple[int, ...]] | None = None,
+        choose: Callable[[Sequence[Seen], bool], tuple[Ints, Ints]] = own_answer,
+        **settings: Any,
     ) -> list[Self]:
         """The ladder of cascades whose steps are scored by `signal`.
 
         `score(models)` is the score to set thresholds by of the last of some models asked in
         turn: that of questions the signal has not learnt from (see `signals.learning`).
+        `choose(stages, ends)` is what `choose` will do when the last of them accepts. `settings`
+        are the policy's other parameters.
         """
         counts = samples or [1] * len(draw.models)
         memo: dict[object, Any] = {}
         stages = [seen_of(draw, m, counts[m], memo) for m in range(len(draw.models))]
-        answers = [
-            np.take_along_axis(right[m], stage.chosen[:, None], 1)[:, 0]
-            for m, stage in enumerate(stages)
-        ]
+
+        def rightness(models: tuple[int, ...], ends: bool) -> Floats:
+            step, place = choose([stages[m] for m in models], ends)
+            taken = np.empty(draw.questions)
+            for index, model in enumerate(models):
+                here = np.flatnonzero(step == index)
+                taken[here] = right[model][here, place[here]]
+            return taken
+
         costs = [draw.cost[m][:, : counts[m]].sum(axis=1) for m in range(len(stages))]
         scoring = []
         for m, stage in enumerate(stages):
@@ -221,8 +236,8 @@ class ScoredCascade:
             return scores[models]
 
         return [
-            cls(steps=_steps(draw, chain, counts, signal))
-            for chain in best_chains(answers, costs, scoring, scored)
+            cls(steps=_steps(draw, chain, counts, signal), **settings)
+            for chain in best_chains(rightness, costs, scoring, scored, chains)
         ]
 
 
