@@ -88,7 +88,7 @@ class Operation:
         self.attempts: list[Attempt] = []
         self.spent = Cost(0)
         self.unknown_attempts = 0
-        self.stopped: Literal["cap"] | None = None
+        self.stopped: Literal["cap", "abstained"] | None = None
         self.live: Callable[[Chunk], Awaitable[None]] | None = None
         self._drains = drains
         self._running: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
@@ -280,8 +280,8 @@ class Operation:
         self._settle(attempt, None)
         return response
 
-    def stop(self, reason: Literal["cap"]) -> None:
-        """Mark the operation: its answer is the best there was when `reason` ended it."""
+    def stop(self, reason: Literal["cap", "abstained"]) -> None:
+        """Mark the operation: `reason` ended it before an answer was accepted."""
         self.stopped = reason
 
     async def finish(

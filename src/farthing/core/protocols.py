@@ -141,8 +141,8 @@ class Operation(Protocol):
         """As `call`, piece by piece; booked even when the consumer goes away."""
         ...
 
-    def stop(self, reason: Literal["cap"]) -> None:
-        """Mark the operation: its answer is the best there was when `reason` ended it."""
+    def stop(self, reason: Literal["cap", "abstained"]) -> None:
+        """Mark the operation: `reason` ended it before an answer was accepted."""
         ...
 
 

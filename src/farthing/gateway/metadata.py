@@ -15,7 +15,8 @@ def farthing_json(operation: Operation, plan: str | None, answered_by: str) -> d
     """The object `farthing` of an answer.
 
     `cost_usd` is null while the cost of any attempt is unknown; `known_cost_usd` is the sum of
-    the others; `stopped` is "cap" if the operation's cap ended it before the plan had decided.
+    the others; `stopped` is "cap" if the operation's cap ended it before the plan had decided,
+    "abstained" if the plan gave no answer.
     """
     basis = _basis(operation)
     told: dict[str, Any] = {

@@ -140,7 +140,8 @@ class OutcomeRow:
         budget: the cost that the plan's certificate speaks about.
         alpha: the probability with which an operation may cost more than `budget`.
         error: what went wrong, when `status` is "failed", "refused" or "lost".
-        stopped: "cap" if the operation's cap ended it, with the answer that it had then.
+        stopped: "cap" if the operation's cap ended it, with the answer that it had then;
+            "abstained" if its policy gave no answer.
     """
 
     operation_id: str

@@ -13,10 +13,11 @@ from farthing.policies.cascade import Cascade, Stage
 from farthing.policies.cheapest import Cheapest
 from farthing.policies.decisions import Learnt
 from farthing.policies.fallback import Fallback
+from farthing.policies.rational import Rational
 from farthing.policies.single import Single
 from farthing.policies.threshold import Threshold
 
-LEARNT: dict[str, type[Learnt]] = {policy.kind: policy for policy in (Threshold,)}
+LEARNT: dict[str, type[Learnt]] = {policy.kind: policy for policy in (Threshold, Rational)}
 """The policies that are learnt from a recording, by their kinds."""
 
 POLICIES: dict[str, Any] = {

@@ -16,7 +16,7 @@ from farthing.models.recording import Floats, Ints
 from farthing.policies.decisions import Decisions
 from farthing.policies.ladder import Chain, best_chains
 from farthing.policies.sampling import ask_samples
-from farthing.policies.stopping import or_best
+from farthing.policies.stopping import abstained, or_best
 from farthing.signals.registry import from_params as signal_from_params
 from farthing.signals.seen import Codes, Prompts, Seen, of_draw, of_samples
 from farthing.signals.signal import Signal
@@ -31,12 +31,14 @@ class Step:
         samples: how many answers it gives; the commonest stands.
         signal: what scores it; None for the last, which accepts whatever comes.
         accept: the least score at which its answer is accepted.
+        abstain: below this score no answer is given, and no other model asked.
     """
 
     model: str
     samples: int = 1
     signal: Signal | None = None
     accept: float = float("-inf")
+    abstain: float = float("-inf")
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -111,6 +113,8 @@ class ScoredCascade:
             score = float(step.signal.values([one for one, _ in asked])[0])
             if score >= step.accept:
                 return self._response(asked, score)
+            if score < step.abstain:
+                return abstained(seen.model, score, operation)
         return self._response(asked, None)
 
     def _response(
@@ -142,7 +146,7 @@ class ScoredCascade:
             stages.append(seen_of(draw, index, step.samples, memo))
             paid = draw.cost[index][:, : step.samples].sum(axis=1)
             made = step.samples
-            accepted = alive.copy()
+            accepted, refused = alive.copy(), None
             if number < len(self.steps) - 1 and step.signal is not None:
                 if step.signal.bought is not None:
                     paid = paid + bought_cost(draw, index, step.signal.bought, stages[-1].chosen)
@@ -151,11 +155,15 @@ class ScoredCascade:
                 if key not in memo:
                     memo[key] = step.signal.values(stages)
                 accepted &= memo[key] >= step.accept
+                refused = alive & ~accepted & (memo[key] < step.abstain)
             cost += np.where(alive, paid, 0)
             calls += np.where(alive, made, 0)
             which, where = self.choose(stages)
             model[accepted] = np.array(indices)[which[accepted]]
             place[accepted] = where[accepted]
+            if refused is not None:
+                model[refused], place[refused] = -1, 0
+                alive &= ~refused
             alive &= ~accepted
         return Decisions(cost, model, place, calls)
 
@@ -168,6 +176,7 @@ class ScoredCascade:
                     "model": step.model,
                     "samples": step.samples,
                     "accept": step.accept,
+                    "abstain": step.abstain,
                     "signal": None
                     if step.signal is None
                     else {"kind": step.signal.kind, **step.signal.get_params()},

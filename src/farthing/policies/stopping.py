@@ -1,12 +1,15 @@
-"""What a policy answers when its operation's cap ends it before it has decided."""
+"""What a policy answers that ends without an accepted answer."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 from farthing.core.errors import CapError
 from farthing.core.protocols import Operation
-from farthing.core.response import Response
+from farthing.core.response import Response, Sample
+
+ABSTAINED = "No answer is given: none is likely enough to be right."
 
 
 async def or_best(
@@ -25,3 +28,19 @@ async def or_best(
             raise
         operation.stop("cap")
         return response
+
+
+def abstained(model: str, signal: float, operation: Operation) -> Response:
+    """What says that the policy gives no answer, because `model` was so unsure of its own.
+
+    The operation is marked as stopped, and the sample's `finish_reason` is "abstained".
+    """
+    operation.stop("abstained")
+    sample = Sample(
+        ABSTAINED,
+        read=True,
+        finish_reason="abstained",
+        columns={"signal": signal if math.isfinite(signal) else None},
+        fields={"refusal": ABSTAINED},
+    )
+    return Response(model, (sample,))

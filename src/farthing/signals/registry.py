@@ -6,10 +6,11 @@ from typing import Any
 
 from farthing.core.errors import ParamError
 from farthing.signals.agreement import Agreement
+from farthing.signals.calibrated import Calibrated
 from farthing.signals.column import Column
 from farthing.signals.signal import Signal
 
-SIGNALS: dict[str, Any] = {signal.kind: signal for signal in (Agreement, Column)}
+SIGNALS: dict[str, Any] = {signal.kind: signal for signal in (Agreement, Column, Calibrated)}
 
 
 def from_params(table: dict[str, Any]) -> Signal:
