@@ -1,7 +1,8 @@
 """Do plans keep their promises? Plan on a random half of a recording, replay on the other.
 
 `python benchmarks/guarantees.py DIR` prints three tables: whether the promises held, what the
-plans bought beside a random mix of models at equal cost, and each model alone.
+plans bought beside a random mix of models at equal cost, and each model alone. With `--power`
+it prints another instead: how often rules of PAC certification refuse the tightest budgets.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import _power
 import numpy as np
 from _common import environment, markdown, recordings
 from rich.console import Console
@@ -208,6 +210,41 @@ def run_all(todo: list[Case], splits: int, jobs: int) -> dict[Case, list[Split]]
     return {case: [s for s in list_ if s is not None] for case, list_ in found.items()}
 
 
+def power_split(case: Case, seed: int) -> list[dict[str, _power.Bought | None]]:
+    """What each rule of certification buys on the held-out half, for each of the budgets."""
+    recording = whole(case.path)
+    order = np.random.default_rng(seed).permutation(len(recording.questions))
+    half = len(order) // 2
+    mine, other = recording.select(order[:half]), recording.select(order[half:])
+    drawn = draw(mine, case.models, case.samples, seed)
+    held = Outcomes(draw(other, case.models, case.samples, seed), case.signal)
+    every = Outcomes(draw(recording, case.models, case.samples, seed), case.signal)
+    found = []
+    for budget, alpha in _power.TIGHT:
+        promise = Promise(Cost.from_usd(budget), alpha, "pac", DELTA)
+        chosen = _power.chosen(drawn, promise, case.signal, seed)
+        found.append(
+            {
+                rule: None if one is None else _power.bought(one, held, every, promise)
+                for rule, one in chosen.items()
+            }
+        )
+    return found
+
+
+def report_power(directory: Path, splits: int, jobs: int) -> str:
+    """The table of `--power`, on mot-date."""
+    parts = [environment(), f"mot-date, {splits} random splits in halves, pac, delta {DELTA}."]
+    head = ["budget", "alpha", "rule", "refused", "accuracy", "USD", "regret", "over alpha"]
+    for case in (case for case in cases(directory)[0] if case.path.stem == "mot-date"):
+        with ProcessPoolExecutor(jobs) as pool:
+            found = list(pool.map(power_split, [case] * splits, range(splits), chunksize=CHUNK))
+        asked = [[budget, f"{alpha:g}"] for budget, alpha in _power.TIGHT]
+        table = markdown([*head, "graph less this"], _power.rows(found, asked))
+        parts += [f"Signal {case.signal}:", table]
+    return "\n\n".join(parts) + "\n"
+
+
 def verdict(value: float, low: float, limit: float) -> str:
     """Whether a rate keeps below its limit, the interval's lower end allowed for."""
     if value <= limit:
@@ -339,13 +376,17 @@ def main() -> None:
     parser.add_argument("directory", type=Path, metavar="DIR", help="of the recordings")
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--power", action="store_true", help="compare rules of certification")
     parser.add_argument("--out", type=Path, help="write the tables here too")
     given = parser.parse_args()
     todo, notes = cases(given.directory)
     if not todo:
         print(f"skipped: none of the recordings in {given.directory}", file=sys.stderr)
         return
-    text = report(run_all(todo, given.splits, given.jobs), notes)
+    if given.power:
+        text = report_power(given.directory, given.splits, given.jobs)
+    else:
+        text = report(run_all(todo, given.splits, given.jobs), notes)
     print(text)
     if given.out:
         given.out.write_text(text)

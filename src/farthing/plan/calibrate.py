@@ -2,7 +2,8 @@
 
 The questions are split once, at random: on the pilot half the search fixes a sequence of
 cascades from cautious to bold, the other half certifies how far along it one may go. Thresholds
-are thus never certified on the questions that chose them.
+are thus never certified on the questions that chose them. In PAC mode, cascades that no question
+chose are certified on all of them besides (`plan._pac`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from farthing.core.errors import CalibrationError, DataError, InfeasibleError
 from farthing.core.money import Cost
 from farthing.models.draw import Draw
 from farthing.models.recording import Ints
+from farthing.plan._pac import Beforehand, certified
 from farthing.plan._path import path, totals
-from farthing.plan.evaluate import Baseline, Result, apply_candidate, baselines
-from farthing.plan.outcomes import Bools, Outcomes, Sampling
+from farthing.plan.evaluate import Baseline, Result, apply, apply_candidate, baselines
+from farthing.plan.outcomes import Outcomes, Sampling
 from farthing.plan.search import Candidate, frontier
 from farthing.risk.binomial import least_trials, most_violations
 from farthing.risk.sequence import (
     allowed_marginal,
     certified_marginal,
-    certified_pac,
     least_marginal,
 )
 
@@ -71,13 +72,6 @@ class Promise:
         assert self.delta is not None
         return most_violations(questions, self.alpha, self.delta)
 
-    def certified(self, violated: Bools) -> int:
-        """How many policies of the sequence (policies x questions) keep the promise."""
-        if self.mode == "marginal":
-            return certified_marginal(violated, self.alpha)
-        assert self.delta is not None
-        return certified_pac(violated, self.alpha, self.delta)
-
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -87,7 +81,8 @@ class Calibration:
         chosen: the cascade; its figures are those on all calibration questions.
         result: on the certification questions.
         violations: among them.
-        pilot, certify: how many questions chose and how many certified.
+        pilot, certify: how many questions chose and how many certified; where no question had
+            to choose the thresholds, all certified.
         baselines: on the certification questions.
     """
 
@@ -120,19 +115,33 @@ def calibrate(
     if len(draw.models) < 2:
         raise DataError("a plan chooses between models: name at least two")
     pilot, certify = _split(draw.questions, promise, pilot_share, seed)
-    halves = [Outcomes(draw.select(half), signal, sampling) for half in (pilot, certify)]
-    found = _choose(halves[0], halves[1], promise)
+    parts = _Parts(
+        Outcomes(draw.select(pilot), signal, sampling),
+        Outcomes(draw.select(certify), signal, sampling),
+        Outcomes(draw, signal, sampling) if promise.mode == "pac" else None,
+    )
+    found = _choose(parts, promise)
     if found is None:
-        raise _infeasible(halves[0], halves[1], promise)
-    result = apply_candidate(halves[1], found)
+        raise _infeasible(parts, promise)
+    chosen, on = found
+    result = apply_candidate(on, chosen)
     return Calibration(
-        found,
+        chosen,
         result,
         int(result.violated(promise.budget.pico).sum()),
-        len(pilot),
-        len(certify),
-        baselines(halves[1], result.cost_usd_mean),
+        draw.questions - on.questions,
+        on.questions,
+        baselines(on, result.cost_usd_mean),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The outcomes of the questions that choose, that certify, and in PAC mode of all."""
+
+    pilot: Outcomes
+    certify: Outcomes
+    every: Outcomes | None
 
 
 def _split(questions: int, promise: Promise, share: float, seed: int) -> tuple[Ints, Ints]:
@@ -154,38 +163,52 @@ def _split(questions: int, promise: Promise, share: float, seed: int) -> tuple[I
     return np.sort(order[:count]), np.sort(order[count:])
 
 
-def _choose(pilot: Outcomes, certify: Outcomes, promise: Promise) -> Candidate | None:
+def _choose(parts: _Parts, promise: Promise) -> tuple[Candidate, Outcomes] | None:
+    """The certified cascade of least regret, then cost, and the outcomes that certified it."""
+    pilot, certify = parts.pilot, parts.certify
     budget = promise.budget.pico
     level = pilot.questions * promise.allowed(certify.questions) // certify.questions
     steps = frontier(pilot, budget, [level // 2, level])
-    if not steps:
-        return None
-    sequence = path(pilot, steps, budget, level)
+    sequence = path(pilot, steps, budget, level) if steps else []
     results = [apply_candidate(certify, candidate) for candidate in sequence]
-    usable = promise.certified(np.array([result.violated(budget) for result in results]))
-    best: Candidate | None = None
-    for candidate, result in zip(sequence[:usable], results[:usable], strict=True):
-        violations, regret, cost = totals(result, budget)
-        both = replace(
-            candidate,
-            violations=candidate.violations + violations,
-            regret=candidate.regret + regret,
-            cost=candidate.cost + cost,
+    violated = np.array([result.violated(budget) for result in results], np.bool_)
+    violated = violated.reshape(len(sequence), certify.questions)
+    usable: list[tuple[Candidate, Outcomes]] = []
+    if parts.every is None:
+        passed = np.arange(len(sequence)) < certified_marginal(violated, promise.alpha)
+    else:
+        assert promise.delta is not None
+        fixed = Beforehand.of(parts.every)
+        beforehand, passed = certified(
+            parts.every, fixed, violated, budget, promise.alpha, promise.delta
         )
-        if best is None or (both.regret, both.cost) <= (best.regret, best.cost):
-            best = both
-    return best
+        for (models, thresholds), certain in zip(fixed.cascades, beforehand, strict=True):
+            if certain:
+                figures = totals(apply(parts.every, models, thresholds), budget)
+                usable.append((Candidate(models, thresholds, *figures), parts.every))
+    for candidate, result, certain in zip(sequence, results, passed, strict=True):
+        if certain:
+            violations, regret, cost = totals(result, budget)
+            both = replace(
+                candidate,
+                violations=candidate.violations + violations,
+                regret=candidate.regret + regret,
+                cost=candidate.cost + cost,
+            )
+            usable.append((both, certify))
+    usable.reverse()  # of equals, the last of the path
+    return min(usable, key=lambda pair: (pair[0].regret, pair[0].cost), default=None)
 
 
-def _infeasible(pilot: Outcomes, certify: Outcomes, promise: Promise) -> InfeasibleError:
+def _infeasible(parts: _Parts, promise: Promise) -> InfeasibleError:
     """The error, with a budget at which there is a plan, found by bisection."""
-    costs = [outcomes.end(0).cost for outcomes in (pilot, certify)]
+    costs = [outcomes.end(0).cost for outcomes in (parts.pilot, parts.certify)]
     low, high = promise.budget.pico, int(max(cost.max() for cost in costs))
     feasible: int | None = None
     while high > low and (feasible is None or high - low > max(1, low // 200)):
         middle = high if feasible is None else (low + high) // 2
         trial = replace(promise, budget=Cost(_rounded_up(middle)))
-        if _choose(pilot, certify, trial) is not None:
+        if _choose(parts, trial) is not None:
             feasible, high = trial.budget.pico, middle
         elif feasible is None:
             break

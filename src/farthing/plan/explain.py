@@ -11,7 +11,7 @@ from rich.tree import Tree
 
 from farthing.core.money import Cost
 from farthing.core.protocols import Policy
-from farthing.plan.file import Plan
+from farthing.plan.file import Certificate, Plan
 from farthing.policies.cascade import VOTING, Cascade, Stage
 from farthing.policies.cheapest import Cheapest
 from farthing.policies.decisions import Learnt
@@ -30,6 +30,20 @@ LEFT_OUT = (
 )
 
 
+def _questions(certificate: Certificate) -> str:
+    """Which questions certified the plan, up to their violations."""
+    if certificate.n_pilot == 0:
+        return (
+            f"{certificate.n_certify} calibration questions certified thresholds that none of them "
+            f"had to choose; of these {certificate.violations}"
+        )
+    return (
+        f"{certificate.n_calibration} calibration questions: {certificate.n_pilot} chose "
+        f"the thresholds, {certificate.n_certify} others certified them, of which "
+        f"{certificate.violations}"
+    )
+
+
 def explain(plan: Plan) -> RenderableType:
     """The plan's tree, certificate, expectation and baselines."""
     parts: list[RenderableType] = [_tree(plan), Text()]
@@ -41,11 +55,7 @@ def explain(plan: Plan) -> RenderableType:
             Text.assemble(
                 ("Certificate ", "bold"), f"({certificate.mode}): ", certificate.statement
             ),
-            Text(
-                f"  {certificate.n_calibration} calibration questions: {certificate.n_pilot} chose "
-                f"the thresholds, {certificate.n_certify} others certified them, of which "
-                f"{certificate.violations} cost more than the budget (counted)."
-            ),
+            Text(f"  {_questions(certificate)} cost more than the budget (counted)."),
         ]
     if plan.source:
         parts.append(
