@@ -13,6 +13,8 @@ COMMANDS = (
     "plan",
     "explain",
     "replay",
+    "certify",
+    "bench",
     "report",
     "export",
     "prices",

@@ -91,6 +91,18 @@ class Draw:
             cost=tuple(c[wanted] for c in self.cost),
         )
 
+    def only(self, models: Sequence[int], samples: Sequence[int]) -> Draw:
+        """The draw of some models, by index, with the first so many samples of each."""
+        cuts = list(zip(models, samples, strict=True))
+        return replace(
+            self,
+            models=tuple(self.models[m] for m in models),
+            samples=tuple(min(count, self.samples[m]) for m, count in cuts),
+            rows=tuple(self.rows[m][:, :count] for m, count in cuts),
+            answers=tuple(self.answers[m][:, :count] for m, count in cuts),
+            cost=tuple(self.cost[m][:, :count] for m, count in cuts),
+        )
+
     def input_cost(self, model: int) -> Ints:
         """What the prompt alone cost, in picodollars, shape (questions, samples).
 

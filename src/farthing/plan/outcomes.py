@@ -30,6 +30,7 @@ class Gate:
         thresholds: the values at which the gate can be set, ascending.
         cost: picodollars spent in the stage, shape (thresholds, questions) where it depends on
             the threshold (sampling stops early), else (1, questions).
+        calls: how many calls that is, of the same shape.
         regret: whether the answer differs from the strongest model's, shape (questions,).
         correct: 0 to 1, NaN where unknown.
     """
@@ -37,15 +38,17 @@ class Gate:
     rank: Ints
     thresholds: Floats
     cost: Ints
+    calls: Ints
     regret: Bools
     correct: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The stage that accepts whatever comes: its cost, regret and correctness per question."""
+    """The stage that accepts whatever comes: cost, calls, regret and correctness per question."""
 
     cost: Ints
+    calls: Ints
     regret: Bools
     correct: Floats
 
@@ -104,10 +107,11 @@ class Outcomes:
         """The table of a model that accepts always."""
         if model not in self._ends:
             votes = self._votes[model]
-            cost = self._stage_cost(model, votes.stop(0))
+            stop = votes.stop(0)
+            cost, calls = self._stage_cost(model, stop), self._stage_calls(stop)
             first = votes.first_of(self._answer[model])
             correct = np.take_along_axis(self._correct[model], first[:, None], 1)[:, 0]
-            self._ends[model] = End(cost, self._regret(self._answer[model]), correct)
+            self._ends[model] = End(cost, calls, self._regret(self._answer[model]), correct)
         return self._ends[model]
 
     def winner_rows(self, model: int) -> Ints:
@@ -132,6 +136,10 @@ class Outcomes:
             return np.broadcast_to(cost, stop.shape)
         cost = np.take_along_axis(self._calls[model], np.atleast_2d(stop).T - 1, 1).T
         return cost.reshape(stop.shape)
+
+    def _stage_calls(self, stop: Ints) -> Ints:
+        """Calls of a stage that draws `stop` samples."""
+        return np.ones_like(stop) if self.sampling == "n" else stop
 
     def _gate(self, model: int) -> Gate:
         if model not in self._gates:
@@ -171,14 +179,14 @@ class Outcomes:
         places = votes.places
         needs = np.arange(1, places + 1 + never)
         stops = np.stack([votes.stop(int(need), stop_on_reject) for need in needs])
-        cost = self._stage_cost(model, stops)
+        cost, calls = self._stage_cost(model, stops), self._stage_calls(stops)
         if self.sampling == "n":
-            cost = cost[:1]
+            cost, calls = cost[:1], calls[:1]
         winner = votes.final_winner()
         if correct is None:
             first = votes.first_of(winner)
             correct = np.take_along_axis(self._correct[model], first[:, None], 1)[:, 0]
-        return Gate(votes.final_votes(), needs / places, cost, self._regret(winner), correct)
+        return Gate(votes.final_votes(), needs / places, cost, calls, self._regret(winner), correct)
 
     def _column_gate(self, model: int) -> Gate:
         votes, winner = self._votes[model], self._answer[model]
@@ -197,13 +205,15 @@ class Outcomes:
                 f"{self.draw.recording.path}: model {self.draw.models[model]!r} has no value of "
                 f"{self.signal!r} at all; choose another signal or leave the model out"
             )
-        cost = self._stage_cost(model, np.full(self.questions, self.draw.samples[model]))
+        drawn = np.full(self.questions, self.draw.samples[model])
+        cost, calls = self._stage_cost(model, drawn), self._stage_calls(drawn)
         if self.signal_cost_column is not None:
             cost = cost + bought_cost(self.draw, model, self.signal, first)
+            calls = calls + 1
         thresholds = np.unique(signal[np.isfinite(signal)])
         rank = np.searchsorted(thresholds, signal, side="right")
         correct = np.take_along_axis(self._correct[model], first[:, None], 1)[:, 0]
-        return Gate(rank, thresholds, cost[None], self._regret(winner), correct)
+        return Gate(rank, thresholds, cost[None], calls[None], self._regret(winner), correct)
 
 
 class _Votes:

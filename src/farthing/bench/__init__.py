@@ -1,0 +1,1 @@
+"""Policies and techniques beside one another: quality and every cost, in one table."""

@@ -1,0 +1,96 @@
+"""`farthing bench`: policies beside one another, on recorded answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from farthing.cli._app import app, err, out, print_json
+
+bench = typer.Typer(
+    name="bench",
+    help="Put policies beside one another: quality and cost in one table.",
+    no_args_is_help=True,
+)
+app.add_typer(bench)
+
+
+@bench.command("policies")
+def policies(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings (Parquet or JSON Lines).")],
+    wanted: Annotated[
+        str | None, typer.Option("--policies", help="Their names, by commas. Default: all.")
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(help="Cheap to strong, by commas. Default: all with costs, up to the best."),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Of each model, at most.", min=1)] = 5,
+    folds: Annotated[int, typer.Option(help="Outer folds.", min=2)] = 5,
+    truth: Annotated[
+        Literal["correct", "agreement"],
+        typer.Option(help="What is right: the recording's marks, or the strongest's answer."),
+    ] = "correct",
+    seed: Annotated[int, typer.Option(help="Of the draw of samples and the folds.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot (.png, .svg, .pdf).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge policies by nested cross-validation, with baselines and intervals.
+
+    Each is asked only questions that it has not learnt from. A gain or saving whose interval
+    includes zero is shown as not significant.
+    """
+    from rich.progress import Progress
+
+    from farthing.bench import figures, show
+    from farthing.bench.policies import bench as judge
+    from farthing.models.recording import load_recording
+    from farthing.plan.selection import METHODS
+
+    names = _names(wanted, list(METHODS))
+    asked = None if models is None else _parts(models)
+    if plot is not None:
+        show.check_plot(plot)
+    done = []
+    with Progress(console=err, transient=True) as bar:
+        for path in recordings:
+            task = bar.add_task(path.name, total=len(names))
+            done.append(
+                judge(
+                    load_recording(path),
+                    models=asked,
+                    methods=names,
+                    samples=samples,
+                    outer=folds,
+                    truth=truth,
+                    seed=seed,
+                    progress=lambda name, n, _, task=task, path=path: bar.update(  # type: ignore[misc]
+                        task, completed=n, description=f"{path.name}: {name}"
+                    ),
+                )
+            )
+    if as_json:
+        print_json({"recordings": [figures.as_json(one) for one in done]})
+    else:
+        for one in done:
+            out.print(show.table(one))
+            out.print()
+    if plot is not None:
+        show.plot(done, plot)
+        err.print(f"Plotted to {plot}")
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _names(wanted: str | None, known: list[str]) -> list[str]:
+    names = known if wanted is None else _parts(wanted)
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(
+                f"no policy is called {name!r}; known: {', '.join(known)}", param_hint="--policies"
+            )
+    return names
