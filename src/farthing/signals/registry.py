@@ -6,11 +6,36 @@ from typing import Any
 
 from farthing.core.errors import ParamError
 from farthing.signals.agreement import Agreement
+from farthing.signals.belief import Belief
+from farthing.signals.beta import BetaMajority
 from farthing.signals.calibrated import Calibrated
 from farthing.signals.column import Column
+from farthing.signals.judge import Judge
+from farthing.signals.learned import Learned
+from farthing.signals.logprob import LogProb
+from farthing.signals.mixed import Mixed
+from farthing.signals.self_report import SelfReport
+from farthing.signals.semantic import Semantic
 from farthing.signals.signal import Signal
+from farthing.signals.verification import Verification
 
-SIGNALS: dict[str, Any] = {signal.kind: signal for signal in (Agreement, Column, Calibrated)}
+SIGNALS: dict[str, Any] = {
+    signal.kind: signal
+    for signal in (
+        Agreement,
+        Belief,
+        BetaMajority,
+        Calibrated,
+        Column,
+        Judge,
+        Learned,
+        LogProb,
+        Mixed,
+        SelfReport,
+        Semantic,
+        Verification,
+    )
+}
 
 
 def from_params(table: dict[str, Any]) -> Signal:

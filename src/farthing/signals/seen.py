@@ -16,6 +16,7 @@ import pyarrow as pa
 from farthing.core.response import Sample
 from farthing.models.draw import Draw
 from farthing.models.recording import Floats, Ints
+from farthing.signals.encoder import Encoder
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 OWN = ("mean_logprob", "min_logprob", "output_tokens")
@@ -42,6 +43,7 @@ class Seen:
             `mean_logprob`, `min_logprob`, `output_tokens`, `logprob_q10` to `logprob_q90` where
             tokens are known, and a recording's own.
         texts: the verbatim outputs, n lists of them.
+        said: the final answers, n lists of them; empty where there is none.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Seen:
     answers: Ints
     columns: Mapping[str, Floats] = field(default_factory=dict)
     texts: Sequence[Sequence[str]] = ()
+    said: Sequence[Sequence[str]] = ()
 
     @cached_property
     def votes(self) -> Ints:
@@ -75,6 +78,26 @@ class Seen:
         """The outputs of the chosen samples."""
         return [texts[place] for texts, place in zip(self.texts, self.chosen, strict=True)]
 
+    def prompt_vectors(self, encoder: Encoder) -> Floats:
+        """The encoded prompts, shape (n, dimensions); those of a draw are encoded once."""
+        if isinstance(self.prompts, Prompts):
+            return _encoded(self.prompts.vectors, encoder, self.prompts)
+        return encoder.encode(self.prompts)
+
+    def text_vectors(self, encoder: Encoder) -> Floats:
+        """The encoded outputs of the chosen samples, shape (n, dimensions)."""
+        return _encoded(self._vectors, encoder, self.chosen_texts)
+
+    @cached_property
+    def _vectors(self) -> dict[Encoder, Floats]:
+        return {}
+
+
+def _encoded(kept: dict[Encoder, Floats], encoder: Encoder, texts: Sequence[str]) -> Floats:
+    if encoder not in kept:
+        kept[encoder] = encoder.encode(texts)
+    return kept[encoder]
+
 
 def of_draw(draw: Draw, model: int, samples: int, prompts: Sequence[str] | None = None) -> Seen:
     """The first `samples` drawn answers of a model to every question of a draw."""
@@ -84,7 +107,8 @@ def of_draw(draw: Draw, model: int, samples: int, prompts: Sequence[str] | None 
         Prompts(draw) if prompts is None else prompts,
         draw.answers[model][:, :samples],
         _Columns(draw, rows),
-        _Texts(draw, rows),
+        _Texts(draw, rows, "text" if "text" in draw.recording.table.column_names else "answer"),
+        _Texts(draw, rows, "answer"),
     )
 
 
@@ -102,6 +126,7 @@ def of_samples(model: str, prompt: str, samples: Sequence[Sample], codes: Codes)
         np.array([[codes.of(sample.answer) for sample in samples]]),
         columns,
         [[sample.text for sample in samples]],
+        [[sample.answer or "" for sample in samples]],
     )
 
 
@@ -131,6 +156,7 @@ class Prompts(Sequence[str]):
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
+        self.vectors: dict[Encoder, Floats] = {}
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -149,16 +175,15 @@ class Prompts(Sequence[str]):
 
 
 class _Texts(Sequence[Sequence[str]]):
-    """The outputs of a draw, else the answers, read when first asked for."""
+    """A column of texts of a draw, read when first asked for."""
 
-    def __init__(self, draw: Draw, rows: Ints) -> None:
-        self._draw, self._rows = draw, rows
+    def __init__(self, draw: Draw, rows: Ints, name: str) -> None:
+        self._draw, self._rows, self._name = draw, rows, name
 
     @cached_property
     def _texts(self) -> list[list[str]]:
-        table = self._draw.recording.table
-        name = "text" if "text" in table.column_names else "answer"
-        flat = table[name].cast(pa.string()).take(pa.array(self._rows.ravel())).to_pylist()
+        column = self._draw.recording.table[self._name].cast(pa.string())
+        flat = column.take(pa.array(self._rows.ravel())).to_pylist()
         width = self._rows.shape[1]
         return [
             [text or "" for text in flat[begin : begin + width]]
