@@ -9,15 +9,32 @@ from typing import Any
 
 from farthing.core.errors import ParamError, PlanError
 from farthing.core.protocols import Policy
+from farthing.policies.automix import AutoMix, AutoMixPomdp
 from farthing.policies.cascade import Cascade, Stage
 from farthing.policies.cheapest import Cheapest
 from farthing.policies.decisions import Learnt
 from farthing.policies.fallback import Fallback
+from farthing.policies.frugal import Frugal
+from farthing.policies.mixture import Mixture
+from farthing.policies.modelswitch import ModelSwitch
 from farthing.policies.rational import Rational
 from farthing.policies.single import Single
 from farthing.policies.threshold import Threshold
+from farthing.policies.tokens import Tokens
 
-LEARNT: dict[str, type[Learnt]] = {policy.kind: policy for policy in (Threshold, Rational)}
+LEARNT: dict[str, type[Learnt]] = {
+    policy.kind: policy
+    for policy in (
+        Threshold,
+        Rational,
+        Frugal,
+        Tokens,
+        Mixture,
+        AutoMix,
+        AutoMixPomdp,
+        ModelSwitch,
+    )
+}
 """The policies that are learnt from a recording, by their kinds."""
 
 POLICIES: dict[str, Any] = {

@@ -59,6 +59,8 @@ class ScoredCascade:
     """
 
     kind: ClassVar[str] = ""
+    last_stands: ClassVar[bool] = True
+    """Whether the last step's answer is the policy's, whatever those before said."""
 
     steps: tuple[Step, ...]
     temperature: float | None = None
@@ -99,11 +101,12 @@ class ScoredCascade:
         for number, step in enumerate(self.steps):
             node = f"{self.kind}/{number}"
             last = number == len(self.steps) - 1
+            called, asking = self.to_call(step, request)
             samples = await ask_samples(
-                step.model, request, operation, node=node, count=step.samples,
-                final=last and step.samples == 1,
+                called, asking, operation, node=node, count=step.samples,
+                final=last and step.samples == 1 and self.last_stands,
             )  # fmt: skip
-            seen = of_samples(step.model, request.prompt, samples, codes)
+            seen = of_samples(called, request.prompt, samples, codes)
             asked.append((seen, samples))
             if last or step.signal is None:
                 break
@@ -126,6 +129,10 @@ class ScoredCascade:
         known = score if score is not None and np.isfinite(score) else None
         columns = {**chosen.columns, "signal": known}
         return Response(seen.model, (replace(chosen, columns=columns),))
+
+    def to_call(self, step: Step, request: Request) -> tuple[str, Request]:
+        """Which model a step calls, and with what."""
+        return step.model, request
 
     def choose(self, stages: Sequence[Seen]) -> tuple[Ints, Ints]:
         """Which stage's sample is the answer when the last of `stages` accepts: step, place."""

@@ -42,10 +42,15 @@ def plain_signal(draw: Draw) -> tuple[Signal, tuple[int, ...]]:
     A single answer without any number beside it always agrees with itself.
     """
     if max(draw.samples[:-1], default=1) > 1:
-        return Agreement(), (*draw.samples[:-1], 1)
+        return Agreement(), cheap_samples(draw)
     names = draw.recording.table.column_names
     for name in ("conf_raw", *LOGPROBS):
         if name in names and draw.recording.table[name].null_count == 0:
             paid = cost_column(draw.recording, name) is not None
             return Column(name, paid), (1,) * len(draw.models)
     return Agreement(), (1,) * len(draw.models)
+
+
+def cheap_samples(draw: Draw) -> tuple[int, ...]:
+    """All samples that were drawn of each model, but one of the strongest."""
+    return (*draw.samples[:-1], 1)
