@@ -87,6 +87,6 @@ def _window(n: int, many: int, rank: int, beta: float) -> tuple[int, int]:
     """
     ranks = np.arange(1, n + 2)
     below = stats.betabinom(many, ranks, n + 2 - ranks)
-    surely = int((below.ppf(1 - beta / 2) + 1 <= rank).sum())
-    perhaps = int((below.ppf(beta / 2) + 1 <= rank).sum())
-    return surely, perhaps
+    surely = np.count_nonzero(np.asarray(below.ppf(1 - beta / 2)) + 1 <= rank)
+    perhaps = np.count_nonzero(np.asarray(below.ppf(beta / 2)) + 1 <= rank)
+    return int(surely), int(perhaps)
