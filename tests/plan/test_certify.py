@@ -85,7 +85,8 @@ def test_estimators_are_chosen_by_what_there_is():
     looked = found(sequential=True)
     assert looked.guarantee == "exact at all times"
     assert looked.low < exact.low
-    assert found(judge="judge", sequential=True).estimator == "betting with a judge"
+    both = found(judge="judge", sequential=True)
+    assert (both.estimator, both.effective) == ("betting with a judge", None)
     halves = [Label(x.line, x.question, x.correct / 2, None, None) for x in labels]
     assert found(halves).estimator == "betting"
     assert found(halves).low < 0.5 * y[:100].mean() < found(halves).high

@@ -22,6 +22,7 @@ from farthing.plan.selection import (
     INNER_FOLDS,
     METHODS,
     Tried,
+    candidates,
     folds,
     out_of_fold,
     strongest_answers,
@@ -98,33 +99,6 @@ class Bench:
     def models(self) -> tuple[str, ...]:
         """Their names, cheap to strong."""
         return self.draw.models
-
-
-def candidates(recording: Recording) -> list[str]:
-    """The models whose costs are known, by mean cost, up to the best; DataError if under two.
-
-    Dearer ones than the best are left out: no policy could gain by them.
-    """
-    known = []
-    usd = recording.floats("cost_usd")
-    correct = recording.floats("correct") if "correct" in recording.table.column_names else None
-    for model in recording.models:
-        index = recording.model_index(model)
-        rows = slice(int(recording.start[index, 0]), int(recording.start[index, -1]))
-        if np.isnan(usd[rows]).any() or np.isnan(usd[rows]).all():
-            continue
-        quality = 0.0 if correct is None else float(np.nanmean(correct[rows]))
-        known.append((float(usd[rows].mean()), quality, model))
-    known.sort()
-    if correct is not None and known:
-        best = max(range(len(known)), key=lambda place: known[place][1])
-        known = known[: best + 1]
-    if len(known) < 2:
-        raise DataError(
-            f"{recording.path}: fewer than two models have costs up to that of the best; name "
-            "models with --models, or give costs with --cost"
-        )
-    return [model for _, _, model in known]
 
 
 def bench(

@@ -12,14 +12,35 @@ from farthing.cli._app import EXIT_INFEASIBLE, app, err, out, print_json
 if TYPE_CHECKING:
     from farthing.core.errors import PlanError
     from farthing.core.money import Cost
+    from farthing.models.recording import Recording
     from farthing.plan.calibrate import Promise
+    from farthing.plan.file import Plan
 
 
 @app.command("plan")
 def plan(
     recording: Annotated[Path, typer.Argument(help="Recording (Parquet or JSON Lines).")],
-    models: Annotated[str, typer.Option(help="Models, cheap to strong, separated by commas.")],
     budget: Annotated[str, typer.Option(help="Budget of one request in USD.")],
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Models, cheap to strong, separated by commas. "
+            "With --search: default all with costs, up to the best."
+        ),
+    ] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Choose among all policies, not only cascades.")
+    ] = False,
+    policies: Annotated[
+        str | None, typer.Option(help="With --search: among these, by commas.")
+    ] = None,
+    truth: Annotated[
+        Literal["correct", "agreement"] | None,
+        typer.Option(
+            help="With --search: quality by the recording's marks, or by agreement with the "
+            "strongest model. Default: marks, if it has them all."
+        ),
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Share of requests that may cost more.")] = 0.1,
     samples: Annotated[
         str, typer.Option(help="Samples of each model: one number, or one per model.")
@@ -32,11 +53,12 @@ def plan(
         float, typer.Option(help="pac mode: share of calibrations that may break alpha.")
     ] = 0.1,
     signal: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="agreement, pooled-agreement, mean_logprob, min_logprob or a numeric column."
+            help="agreement (default), pooled-agreement, mean_logprob, min_logprob or a numeric "
+            "column."
         ),
-    ] = "agreement",
+    ] = None,
     sampling: Annotated[
         Literal["calls", "n"] | None,
         typer.Option(
@@ -65,35 +87,45 @@ def plan(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the cascade that agrees most with the strongest model within a budget, and certify it.
+    """Find the policy that does best within a budget, and certify it.
 
-    Needs no labels. Exit status 3 when no cascade keeps the budget, or when the recording holds
-    too few questions for alpha.
+    Without --search it is the cascade that agrees most with the strongest model, which needs no
+    labels. With it all policies are learnt and compared by cross-validation; the winner is
+    certified on questions that none of them has seen.
+
+    Exit status 3 when none keeps the budget, or when the recording holds too few questions for
+    alpha.
     """
     from farthing.core.errors import CalibrationError, InfeasibleError
     from farthing.models.recording import load_recording
     from farthing.plan import file
     from farthing.plan.calibrate import Promise
     from farthing.plan.explain import explain
-    from farthing.plan.make import make_plan
 
-    asked = [part.strip() for part in models.split(",") if part.strip()]
-    counts = _samples(samples, len(asked))
+    asked = None if models is None else _parts(models)
+    _check_options(asked, search=search, signal=signal, sampling=sampling, only=policies or truth)
+    counts = _samples(samples, 1 if asked is None else len(asked))
     promise = Promise(_budget(budget), alpha, mode, delta if mode == "pac" else None)
+    told: dict[str, Any] = {
+        "temperature": temperature, "answer": answer, "seed": seed, "name": name or out_path.stem,
+    }  # fmt: skip
+    answers = load_recording(recording)
     try:
-        with err.status("searching thresholds"):
-            made = make_plan(
-                load_recording(recording),
-                asked,
-                promise,
-                samples=counts,
-                signal=signal,
-                sampling=sampling,
-                temperature=temperature,
-                answer=answer,
-                seed=seed,
-                name=name or out_path.stem,
-            )
+        if search:
+            made = _search(answers, promise, asked, counts, policies, truth, told)
+        else:
+            from farthing.plan.make import make_plan
+
+            with err.status("searching thresholds"):
+                made = make_plan(
+                    answers,
+                    asked or [],
+                    promise,
+                    samples=counts,
+                    signal=signal or "agreement",
+                    sampling=sampling,
+                    **told,
+                )
     except (InfeasibleError, CalibrationError) as error:
         if not as_json:
             raise
@@ -105,6 +137,66 @@ def plan(
     else:
         out.print(explain(made))
         out.print(f"Written to {out_path}", style="green")
+
+
+def _search(
+    recording: Recording,
+    promise: Promise,
+    models: list[str] | None,
+    samples: list[int],
+    policies: str | None,
+    truth: Literal["correct", "agreement"] | None,
+    told: dict[str, Any],
+) -> Plan:
+    from rich.progress import Progress
+
+    from farthing.plan.policy_search import search_plan
+    from farthing.plan.selection import METHODS
+
+    names = list(METHODS) if policies is None else _parts(policies)
+    for name in names:
+        if name not in METHODS:
+            raise typer.BadParameter(
+                f"no policy is called {name!r}; known: {', '.join(METHODS)}",
+                param_hint="--policies",
+            )
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task("searching", total=len(names))
+        return search_plan(
+            recording,
+            promise,
+            models=models,
+            methods=names,
+            samples=samples if models is not None else samples[0],
+            truth=truth,
+            progress=lambda name, done, _: bar.update(
+                task, completed=done, description=f"learning {name}" if name else "certifying"
+            ),
+            **told,
+        )
+
+
+def _check_options(
+    models: list[str] | None,
+    *,
+    search: bool,
+    signal: str | None,
+    sampling: str | None,
+    only: str | None,
+) -> None:
+    if not search and models is None:
+        raise typer.BadParameter("name the models, cheap to strong", param_hint="--models")
+    if search and (signal or sampling):
+        raise typer.BadParameter(
+            "policies choose their own signals; leave out --signal and --sampling",
+            param_hint="--search",
+        )
+    if only and not search:
+        raise typer.BadParameter("belongs to --search", param_hint="--policies, --truth")
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _samples(text: str, models: int) -> list[int]:
@@ -126,7 +218,7 @@ def _budget(text: str) -> Cost:
 
 
 def _infeasible(
-    error: PlanError, promise: Promise, models: list[str], samples: list[int]
+    error: PlanError, promise: Promise, models: list[str] | None, samples: list[int]
 ) -> dict[str, Any]:
     """The JSON of a plan that could not be made: the promise asked for, and why not."""
     return {

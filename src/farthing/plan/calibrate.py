@@ -8,6 +8,7 @@ chose are certified on all of them besides (`plan._pac`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -114,7 +115,7 @@ def calibrate(
     """
     if len(draw.models) < 2:
         raise DataError("a plan chooses between models: name at least two")
-    pilot, certify = _split(draw.questions, promise, pilot_share, seed)
+    pilot, certify = split(draw.questions, promise, pilot_share, seed)
     parts = _Parts(
         Outcomes(draw.select(pilot), signal, sampling),
         Outcomes(draw.select(certify), signal, sampling),
@@ -144,7 +145,11 @@ class _Parts:
     every: Outcomes | None
 
 
-def _split(questions: int, promise: Promise, share: float, seed: int) -> tuple[Ints, Ints]:
+def split(questions: int, promise: Promise, share: float, seed: int) -> tuple[Ints, Ints]:
+    """The questions that choose, a `share` of all, and those that certify; by index, ascending.
+
+    Raises CalibrationError where too few are left to certify.
+    """
     least = promise.least_questions
     count = round(questions * share)
     if questions - count < least or count < 1:
@@ -203,24 +208,35 @@ def _choose(parts: _Parts, promise: Promise) -> tuple[Candidate, Outcomes] | Non
 def _infeasible(parts: _Parts, promise: Promise) -> InfeasibleError:
     """The error, with a budget at which there is a plan, found by bisection."""
     costs = [outcomes.end(0).cost for outcomes in (parts.pilot, parts.certify)]
-    low, high = promise.budget.pico, int(max(cost.max() for cost in costs))
-    feasible: int | None = None
-    while high > low and (feasible is None or high - low > max(1, low // 200)):
-        middle = high if feasible is None else (low + high) // 2
-        trial = replace(promise, budget=Cost(_rounded_up(middle)))
-        if _choose(parts, trial) is not None:
-            feasible, high = trial.budget.pico, middle
-        elif feasible is None:
-            break
-        else:
-            low = middle
-    usd = None if feasible is None else str(Cost(feasible))
+    usd = feasible_budget(
+        promise.budget.pico,
+        int(max(cost.max() for cost in costs)),
+        lambda budget: _choose(parts, replace(promise, budget=Cost(budget))) is not None,
+    )
     hint = f"a budget of {usd} USD would do" if usd else "no budget would do"
     return InfeasibleError(
         f"no cascade of these models keeps to {promise.budget} USD a request with alpha "
         f"{promise.alpha}: {hint}",
         feasible_budget_usd=usd,
     )
+
+
+def feasible_budget(low: int, high: int, feasible: Callable[[int], bool]) -> str | None:
+    """The least budget between two found to be feasible by bisection, in USD; None if none is.
+
+    `low` and `high` are in picodollars; the budget is rounded up to three digits.
+    """
+    found: int | None = None
+    while high > low and (found is None or high - low > max(1, low // 200)):
+        middle = high if found is None else (low + high) // 2
+        trial = _rounded_up(middle)
+        if feasible(trial):
+            found, high = trial, middle
+        elif found is None:
+            break
+        else:
+            low = middle
+    return None if found is None else str(Cost(found))
 
 
 def _rounded_up(pico: int) -> int:

@@ -53,7 +53,8 @@ class Certified:
         low, high: bounds, 0 to 1.
         labels: how many were used.
         judged: answers without a label whose judgement was used.
-        effective: how many labels alone would estimate as well (estimated).
+        effective: how many labels alone would estimate as well (estimated with a judge, else
+            counted); None for a judge's share in sequential bounds.
         target: the quality asked for; None if none was.
         more_labels: how many more would settle the target if the estimate stayed as it is
             (modelled); 0 if it is settled, None without a target or where no number would.
@@ -70,7 +71,7 @@ class Certified:
     high: float
     labels: int
     judged: int
-    effective: float
+    effective: float | None
     target: float | None
     more_labels: int | None
     left_out: int
@@ -196,11 +197,12 @@ def certify(
         if note is None:
             powered = ppi_plus_mean(y, says[chosen], says[rest])
     delta = 1 - confidence
-    quality, effective, judged = float(y.mean()), float(len(y)), 0
+    quality, judged = float(y.mean()), 0
+    effective: float | None = float(len(y))
     guarantee: Guarantee = "exact"
     if powered is not None and says is not None:
         quality = min(max(powered.value, 0.0), 1.0)
-        effective, judged = powered.effective, len(rest)
+        effective, judged = None if sequential else powered.effective, len(rest)
     if sequential:
         pool = None if powered is None else says
         use = None if pool is None else pool[chosen]

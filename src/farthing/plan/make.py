@@ -84,11 +84,12 @@ def make_plan(
             "regret": float(result.regret.mean()),
             "violation_rate": found.violations / found.certify,
         },
-        tuple(_row(baseline) for baseline in found.baselines),
+        tuple(baseline_row(baseline) for baseline in found.baselines),
     )
 
 
-def _row(baseline: Baseline) -> dict[str, Any]:
+def baseline_row(baseline: Baseline) -> dict[str, Any]:
+    """A baseline as a plan file keeps it."""
     return {
         "name": baseline.name,
         "quality": baseline.quality,
