@@ -82,7 +82,7 @@ def _words(found: Certified) -> str:
         f"Estimated {found.quality:.1%}, at most {found.high:.1%}; by {found.estimator}, "
         f"{found.guarantee}.",
     ]
-    if found.judged:
+    if found.judged and found.effective is not None:
         lines.append(
             f"With the judge, {found.labels} labels tell as much as {found.effective:.0f} alone "
             "(estimated)."

@@ -256,7 +256,9 @@ def as_json(found: Certified) -> dict[str, Any]:
         "labels": found.labels,
         "judged": found.judged,
         "effective_labels": found.effective,
-        "effective_labels_basis": "estimated" if found.judged else "counted",
+        "effective_labels_basis": (
+            None if found.effective is None else "estimated" if found.judged else "counted"
+        ),
         "target": found.target,
         "verdict": found.verdict,
         "more_labels": found.more_labels,
