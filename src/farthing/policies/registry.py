@@ -10,13 +10,18 @@ from typing import Any
 from farthing.core.errors import ParamError, PlanError
 from farthing.core.protocols import Policy
 from farthing.policies.automix import AutoMix, AutoMixPomdp
+from farthing.policies.bandit import Bandit
 from farthing.policies.cascade import Cascade, Stage
 from farthing.policies.cheapest import Cheapest
+from farthing.policies.classifier import Classifier
+from farthing.policies.clusters import Clusters
 from farthing.policies.decisions import Learnt
+from farthing.policies.factors import Factors
 from farthing.policies.fallback import Fallback
 from farthing.policies.frugal import Frugal
 from farthing.policies.mixture import Mixture
 from farthing.policies.modelswitch import ModelSwitch
+from farthing.policies.nearest import Nearest
 from farthing.policies.rational import Rational
 from farthing.policies.single import Single
 from farthing.policies.threshold import Threshold
@@ -33,6 +38,11 @@ LEARNT: dict[str, type[Learnt]] = {
         AutoMix,
         AutoMixPomdp,
         ModelSwitch,
+        Nearest,
+        Clusters,
+        Factors,
+        Classifier,
+        Bandit,
     )
 }
 """The policies that are learnt from a recording, by their kinds."""
