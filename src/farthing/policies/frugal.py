@@ -11,7 +11,7 @@ import numpy as np
 from farthing.models.draw import Draw
 from farthing.models.recording import Floats
 from farthing.policies.scored import ScoredCascade, seen_of
-from farthing.signals.encoder import Encoder, Tfidf
+from farthing.signals.encoder import Encoder, learn_encoder
 from farthing.signals.learned import Learned
 from farthing.signals.seen import Prompts
 
@@ -51,7 +51,7 @@ class Frugal(ScoredCascade):
         if has_texts:
             texts += seen_of(draw, 0, 1, {}).chosen_texts
         looks = ("prompt", *(("text",) if has_texts else ()), "answer", "earlier")
-        encoder = Tfidf.fit(texts, seed=seed)
+        encoder, _ = learn_encoder(texts, seed=seed)
         return learned_ladder(cls, draw, right, looks, encoder, classifier=classifier, seed=seed)
 
 

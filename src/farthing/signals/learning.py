@@ -61,9 +61,9 @@ class Logistic:
         if len(np.unique(labels)) < 2 or not features.shape[1]:
             return cls(mean, scale, np.zeros(len(mean)), _log_odds(right))
         model = _linear_model().LogisticRegression(
-            C=strength, solver="newton-cholesky", random_state=seed
+            C=strength, solver="lbfgs", tol=1e-3, max_iter=200, random_state=seed
         )
-        model.fit(told, labels, sample_weight=weights)
+        _fitted(model, told, labels, weights)
         return cls(mean, scale, model.coef_[0], float(model.intercept_[0]))
 
     def get_params(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Trees:
             n_estimators=TREES, max_depth=DEPTH, learning_rate=strength, subsample=0.7,
             max_features="sqrt", random_state=seed,
         )  # fmt: skip
-        model.fit(known, labels, sample_weight=weights)
+        _fitted(model, known, labels, weights)
         trees = [tree.tree_ for tree in model.estimators_[:, 0]]
         prior = model.init_.class_prior_
         return cls(
@@ -254,6 +254,14 @@ def _table(rows: list[Any]) -> Any:
     for place, row in enumerate(rows):
         table[place, : len(row)] = row
     return table
+
+
+def _fitted(model: Any, features: Floats, labels: Ints, weights: Floats) -> None:
+    """Fit in one thread: fits are small, and threads that wait for each other cost more."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        model.fit(features, labels, sample_weight=weights)
 
 
 def _linear_model() -> Any:
