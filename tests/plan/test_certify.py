@@ -20,6 +20,7 @@ from farthing.plan.certify import (
     plan_answers,
 )
 from farthing.plan.labels import Label
+from farthing.risk.prediction_powered import ppi_plus_mean
 
 
 def one_model(y, judge):
@@ -45,7 +46,7 @@ def labels_of(recording, y, chosen):
 
 @pytest.mark.parametrize("rate", [0.8, 0.95, 0.985])
 def test_bounds_hold_as_often_as_they_say_with_a_judge_or_without(rate):
-    """Three ways; at 98.5 % the judge is mostly not made use of."""
+    """At 98.5 % the judge is mostly not made use of; the judge alone flatters."""
     rng = np.random.default_rng(1)
     trials, n, questions = 600, 120, 900
     over = {"none": 0, "judge": 0, "alone": 0}
@@ -94,9 +95,28 @@ def test_estimators_are_chosen_by_what_there_is():
     assert few.estimator == "binomial"
     assert "takes 30 labels" in few.note
     right = [x for x in labels if x.correct][:60]
-    assert "5 wrong" in found(right, judge="judge").note
+    assert "10 labels unlike" in found(right, judge="judge").note
     every = labels_of(recording, y, range(400))
     assert "no answers without" in found(every, judge="judge").note
+
+
+def test_a_judge_that_hardly_ever_errs_is_left_aside_until_its_errors_are_seen():
+    """PPI++ by itself is wrong too often: what it rests on are the few errors that it saw."""
+    rng = np.random.default_rng(5)
+    trials, n, questions, rate = 600, 60, 900, 0.85
+    outside = {"certify": 0, "PPI++": 0}
+    for _ in range(trials):
+        y = (rng.random(questions) < rate).astype(float)
+        judge = np.where(rng.random(questions) < 0.95, y, 1 - y)
+        recording = one_model(y, judge)
+        labels = labels_of(recording, y, range(n))
+        found = certify(model_answers("m", recording), recording, labels, judge="judge")
+        outside["certify"] += not found.low <= rate <= found.high
+        low, high = ppi_plus_mean(y[:n], judge[:n], judge[n:]).interval(0.9)
+        outside["PPI++"] += not low <= rate <= high
+    limit = 0.1 + 3 * math.sqrt(0.1 * 0.9 / trials)
+    assert outside["certify"] / trials <= limit
+    assert outside["PPI++"] / trials > limit
 
 
 def test_targets():
@@ -114,7 +134,7 @@ def test_targets():
 
 def test_unknown_judgements_count_as_the_mean():
     y = np.tile([1.0, 0.0, 1.0, 1.0], 50)
-    judge = [None if i % 7 == 0 else 0.4 + 0.2 * v for i, v in enumerate(y)]
+    judge = [None if i % 7 == 0 else 0.4 + 0.2 * v * (i % 3 > 0) for i, v in enumerate(y)]
     recording = one_model(y, judge)
     labels = labels_of(recording, y, range(60))
     found = certify(model_answers("m", recording), recording, labels, judge="judge")

@@ -20,7 +20,7 @@ from farthing.risk.prediction_powered import Estimate, ppi_plus_mean
 from farthing.risk.sequential_ppi import betting as betting_sequence
 
 FEWEST = 30  # labels with which a judge is made use of
-UNLIKE = 5  # labels of the rarer kind, right or wrong, with which it is
+TELLING = 10  # labels unlike what the judge makes of them, with which it is
 
 Guarantee = Literal["exact", "exact at all times", "asymptotic"]
 
@@ -193,9 +193,12 @@ def certify(
     note = None
     powered: Estimate | None = None
     if says is not None:
-        note = _too_few(y, len(rest))
-        if note is None:
-            powered = ppi_plus_mean(y, says[chosen], says[rest])
+        note = _too_few(len(y), len(rest))
+    if says is not None and note is None:
+        powered = ppi_plus_mean(y, says[chosen], says[rest])
+        if powered.telling < TELLING and not sequential:
+            powered = None
+            note = f"the judge was not used: it takes {TELLING} labels unlike what it makes of them"
     delta = 1 - confidence
     quality, judged = float(y.mean()), 0
     effective: float | None = float(len(y))
@@ -287,14 +290,10 @@ def _judged(answers: Answers, recording: Recording, judge: str, bounded: bool) -
     return np.where(known, values, values[known].mean())
 
 
-def _too_few(y: Floats, rest: int) -> str | None:
+def _too_few(labels: int, rest: int) -> str | None:
     """Why a judge cannot be made use of, if so."""
     if rest < 2:
         return "the judge was not used: no answers without a label"
-    if len(y) < FEWEST:
+    if labels < FEWEST:
         return f"the judge was not used: it takes {FEWEST} labels"
-    if min((y > 0.5).sum(), (y <= 0.5).sum()) < UNLIKE:
-        return (
-            f"the judge was not used: it takes {UNLIKE} labels that are right, and {UNLIKE} wrong"
-        )
     return None

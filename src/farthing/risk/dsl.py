@@ -25,7 +25,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from farthing.risk.prediction_powered import Estimate
+from farthing.risk.prediction_powered import Estimate, telling
 
 Floats = NDArray[np.float64]
 
@@ -76,6 +76,7 @@ def dsl_mean(
         labelled=count,
         judged=units - count,
         effective=spread / variance if variance > 0 else math.nan,
+        telling=telling(part[known]),
     )
 
 

@@ -10,8 +10,8 @@ the w of least variance PPI++, which predictions however bad cannot make worse i
 
 Assumes that the labelled units are a random sample of all, drawn without a look at what their
 labels are likely to be, and that units are independent. Asymptotic: the intervals rest on sums
-being nearly normal, or with their skewness known. With hardly any labels unlike the rest (one
-wrong answer in fifty), they are too short; with none, they have no length at all.
+being nearly normal, or with their skewness known. Where hardly any label is unlike what the
+predictions make of it (`Estimate.telling` below ten or so), they are too short.
 
 Sources: Angelopoulos, Bates, Fannjiang, Jordan, Zrnic: Prediction-Powered Inference (2023);
 Angelopoulos, Duchi, Zrnic: PPI++ (2024); for the skewness Hall: On the Removal of Skewness by
@@ -44,6 +44,9 @@ class Estimate:
         weight: that of the predictions; 0 for labels alone.
         labelled, judged: numbers of labels, and of predictions without one.
         effective: how many labels alone would have this standard error; NaN where it is 0.
+        telling: how many labels the standard error rests on, (sum r^2)^2 / sum r^4 of their
+            residuals. Where it is small (of a hundred labels, three that the predictions get
+            wrong), the interval is too short, however many labels there are.
     """
 
     value: float
@@ -54,6 +57,7 @@ class Estimate:
     labelled: int
     judged: int
     effective: float
+    telling: float
 
     def interval(
         self, confidence: float = 0.95, side: Side = "two", *, skewed: bool = True
@@ -142,7 +146,14 @@ def weighted_mean(
         labelled=len(y),
         judged=len(rest) if weight else 0,
         effective=float(y.var(ddof=1)) / variance if variance > 0 else math.nan,
+        telling=telling(part),
     )
+
+
+def telling(residuals: Floats) -> float:
+    """(sum r^2)^2 / sum r^4: how many residuals their sum of squares rests on; 0 if all are 0."""
+    fourth = float((residuals**4).sum())
+    return float(residuals @ residuals) ** 2 / fourth if fourth > 0 else 0.0
 
 
 def _arrays(
