@@ -61,6 +61,21 @@ def test_guarantees(tmp_path):
     assert (tmp_path / "t.md").read_text() in done.stdout
 
 
+def test_power_of_pac_rules(tmp_path):
+    gpt = ("gpt-3.5-turbo@t0.4/cot1", "gpt-3.5-turbo@t0.4/pot1", "gpt-4@sc/cot1")
+    table = renamed(recordings.table(90, 3, 5), {f"m{i}": model for i, model in enumerate(gpt)})
+    pq.write_table(table, tmp_path / "mot-date.parquet")
+    done = run("guarantees.py", tmp_path, "--power", "--splits", 2, "--jobs", 1)
+    for rule in ("Bonferroni, all cascades", "graph, as `farthing plan` does"):
+        assert f"| 0.0057 | 0.1 | {rule} |" in done.stdout
+
+
+def test_drift():
+    done = run("drift.py", "--streams", 2, "--longest", 50)
+    assert "False alarms within 50, costs as before" in done.stdout
+    assert "| costs x 4 |" in done.stdout
+
+
 def test_mot_date(tmp_path):
     kinds = ("cot1", "cot2", "pot1", "pot2")
     models = [*(f"gpt-3.5-turbo@t0.4/{k}" for k in kinds), "gpt-3.5-turbo@unnamed/pot1"]
