@@ -86,6 +86,16 @@ def test_mot_date(tmp_path):
     assert "Setups fixed beforehand" in done.stdout
 
 
+def test_debiasing(tmp_path):
+    names = {"m0": "llama3.2-1b", "m1": "llama3.2-3b", "m2": "llama3.1-8b"}
+    table = renamed(recordings.table(900, 3, 1), names)
+    pq.write_table(table, tmp_path / "mzelling-llama-mmlu.parquet")
+    printed = run("debiasing.py", tmp_path, "--trials", 3).stdout
+    for estimator in ("labels alone", "judge alone", "PPI", "PPI++", "DSL", "DSL, all hints"):
+        assert f"| mzelling-llama-mmlu, llama3.1-8b | 400 | {estimator} |" in printed
+        assert f"\n| 25 | {estimator} |" in printed
+
+
 def test_skipped_without_recordings(tmp_path):
     assert "skipped: no" in run("guarantees.py", tmp_path / "none").stderr
 
