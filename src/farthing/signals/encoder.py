@@ -267,7 +267,8 @@ def _embedded(texts: Sequence[str]) -> Floats:
     tokenizer, table = _wordllama()
     vectors = np.zeros((len(texts), table.shape[1]))
     for row, text in enumerate(texts):
-        tokens = tokenizer.encode(text, add_special_tokens=False).ids
+        known = text.encode("utf-8", "replace").decode()
+        tokens = tokenizer.encode(known, add_special_tokens=False).ids
         if tokens:
             vectors[row] = table[tokens].mean(axis=0, dtype=float)
     return _unit(vectors)
