@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from farthing.core.errors import DataError
 from farthing.core.money import PICO_PER_USD
+from farthing.models.arrow import pa, pc
 from farthing.models.recording import Floats, Ints, Recording
 
 LOGPROBS = ("mean_logprob", "min_logprob")

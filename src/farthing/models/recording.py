@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from farthing.core.errors import DataError
+from farthing.models.arrow import pa, pc
 
 REQUIRED = ("question", "model", "answer", "cost_usd")
 

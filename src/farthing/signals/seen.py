@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 
 from farthing.core.response import Sample
+from farthing.models.arrow import pa
 from farthing.models.draw import Draw
 from farthing.models.recording import Floats, Ints
 from farthing.signals.encoder import Encoder
