@@ -10,6 +10,8 @@ import numpy as np
 
 from farthing.models.draw import Draw, bought_cost
 from farthing.models.recording import Floats, Ints
+from farthing.policies.decisions import PRICES
+from farthing.policies.ladder import chains
 from farthing.policies.scored import seen_of
 from farthing.signals.seen import Seen
 from farthing.signals.signal import Signal
@@ -65,3 +67,13 @@ def measure(
             for m, stage in enumerate(seen)
         ],
     )
+
+
+def worthwhile(told: Measures, most: int) -> list[int]:
+    """At most that many models: those that are best alone at some price, then others, by cost."""
+    means = np.array([float(cost.mean()) for cost in told.cost])
+    quality = np.array([float(answers.mean()) for answers in told.right])
+    alone = (quality[:, None] - np.outer(means / told.unit, PRICES)).argmax(axis=0)
+    front = {m for chain in chains(means, quality) for m in chain}
+    ranked = dict.fromkeys([int(alone[-1]), *alone.tolist(), *sorted(front)])
+    return sorted(list(ranked)[:most], key=lambda m: (means[m], m))

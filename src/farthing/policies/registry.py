@@ -12,16 +12,22 @@ from farthing.core.protocols import Policy
 from farthing.policies.automix import AutoMix, AutoMixPomdp
 from farthing.policies.bandit import Bandit
 from farthing.policies.cascade import Cascade, Stage
+from farthing.policies.cascade_routing import CascadeRouting
+from farthing.policies.casebook import Casebook
 from farthing.policies.cheapest import Cheapest
 from farthing.policies.classifier import Classifier
 from farthing.policies.clusters import Clusters
 from farthing.policies.decisions import Learnt
+from farthing.policies.demonstrated import Demonstrated
 from farthing.policies.factors import Factors
 from farthing.policies.fallback import Fallback
 from farthing.policies.frugal import Frugal
+from farthing.policies.hops import Hops
 from farthing.policies.mixture import Mixture
 from farthing.policies.modelswitch import ModelSwitch
 from farthing.policies.nearest import Nearest
+from farthing.policies.online import Online
+from farthing.policies.passages import Passages
 from farthing.policies.rational import Rational
 from farthing.policies.single import Single
 from farthing.policies.threshold import Threshold
@@ -32,6 +38,8 @@ LEARNT: dict[str, type[Learnt]] = {
     for policy in (
         Threshold,
         Rational,
+        CascadeRouting,
+        Hops,
         Frugal,
         Tokens,
         Mixture,
@@ -47,12 +55,19 @@ LEARNT: dict[str, type[Learnt]] = {
 }
 """The policies that are learnt from a recording, by their kinds."""
 
+LIVE: dict[str, Any] = {
+    policy.kind: policy for policy in (Online, Casebook, Demonstrated, Passages)
+}
+"""The policies that are not learnt from a recording: they learn as they answer, or change what a
+model is asked."""
+
 POLICIES: dict[str, Any] = {
     Single.kind: Single,
     Cascade.kind: Cascade,
     Fallback.kind: Fallback,
     Cheapest.kind: Cheapest,
     **LEARNT,
+    **LIVE,
 }
 
 
@@ -117,7 +132,7 @@ def models_of(policy: Policy) -> tuple[str, ...]:
                     last.pop(model, None)
                     last[model] = None
             return tuple(last)
-        case Learnt():
+        case Learnt() | Online() | Casebook() | Demonstrated() | Passages():
             return policy.asks
     raise TypeError(f"{type(policy).__name__} is no policy of the registry")
 

@@ -10,7 +10,9 @@ from farthing.models.recording import Floats
 STEPS = 25
 
 
-def fit_logistic(features: Floats, targets: Floats, *, ridge: float = 1.0) -> Floats:
+def fit_logistic(
+    features: Floats, targets: Floats, *, ridge: float = 1.0, towards: Floats | None = None
+) -> Floats:
     """Weights of each feature and, last, the intercept, which is not penalised.
 
     Source: iteratively reweighted least squares (Nelder & Wedderburn, 1972) with a ridge penalty
@@ -21,6 +23,7 @@ def fit_logistic(features: Floats, targets: Floats, *, ridge: float = 1.0) -> Fl
         features: shape (n, features), of about unit scale.
         targets: shape (n,), 0 to 1.
         ridge: weight of half the squared weights beside the log-likelihood's sum.
+        towards: the weights that are not penalised, shape (features,); zero unless given.
     """
     n, width = features.shape
     middle = features.mean(axis=0) if n else np.zeros(width)
@@ -28,11 +31,12 @@ def fit_logistic(features: Floats, targets: Floats, *, ridge: float = 1.0) -> Fl
     y = np.append(targets, 0.5)
     mass = np.append(np.ones(n), 2.0)
     penalty = np.append(np.full(width, ridge), 0.0)
-    weights = np.zeros(width + 1)
+    prior = np.append(np.zeros(width) if towards is None else towards, 0.0)
+    weights = prior.copy()
     for _ in range(STEPS):
         expected = expit(x @ weights)
         slope = np.maximum(expected * (1 - expected), 1e-4) * mass
-        gradient = x.T @ (mass * (y - expected)) - penalty * weights
+        gradient = x.T @ (mass * (y - expected)) - penalty * (weights - prior)
         step = np.linalg.solve((x.T * slope) @ x + np.diag(penalty + 1e-9), gradient)
         weights += np.clip(step, -4.0, 4.0)
         if np.abs(step).max() < 1e-6:
