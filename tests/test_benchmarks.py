@@ -76,6 +76,12 @@ def test_drift():
     assert "| costs x 4 |" in done.stdout
 
 
+def test_tiny_tokens(tmp_path):
+    done = run("tiny_tokens.py", "--questions", 80, "--out", tmp_path / "chains.parquet")
+    assert "| small to large | tokens, logistic | 0." in done.stdout
+    assert "logprob_q10" in pq.read_table(tmp_path / "chains.parquet").column_names
+
+
 def test_mot_date(tmp_path):
     kinds = ("cot1", "cot2", "pot1", "pot2")
     models = [*(f"gpt-3.5-turbo@t0.4/{k}" for k in kinds), "gpt-3.5-turbo@unnamed/pot1"]

@@ -18,11 +18,9 @@ from farthing.core.errors import (
     MoneyError,
     ParamError,
     PlanError,
-    RequestError,
 )
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Model, ModelCard
-from farthing.core.request import Request
 from farthing.cost.calls import PRICED as PRICED_CALLS
 from farthing.cost.prices import FREE, Price, PriceBook
 from farthing.cost.usage import standard_tier
@@ -42,14 +40,13 @@ from farthing.gateway.config import (
 )
 from farthing.gateway.ledger_address import ledger_address
 from farthing.gateway.ledger_options import ledger_options
+from farthing.gateway.plan_checks import check_policy
 from farthing.gateway.service import Models, ServedPlan, Service
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
 from farthing.models.breaker import BreakerRule
-from farthing.models.draw import LOGPROBS
 from farthing.models.http import HttpModel
 from farthing.models.replicas import Upstreams
-from farthing.policies.cascade import VOTING, Cascade
 from farthing.policies.registry import from_params, models_of, policies_in
 from farthing.policies.stickiness import stick
 from farthing.signals import reader
@@ -174,8 +171,7 @@ def build_plans(config: Config, models: Mapping[str, Model]) -> dict[str, Served
                 f"{', '.join(models)}; add a table [models.{missing[0]}]"
             )
         for policy in policies_in(plan.policy):
-            if isinstance(policy, Cascade):
-                _check_cascade(f"{path}: ", policy, models)
+            check_policy(f"{path}: ", policy, models)
         policy = plan.policy if config.sticky == "off" else stick(plan.policy)
         plans[plan.name] = ServedPlan(
             plan.name, tuple(plan.models), policy, plan.answer, plan.budget, plan.alpha
@@ -202,46 +198,13 @@ def _table_plan(config: Config, models: Mapping[str, Model], name: str) -> Serve
     try:
         reader(table.answer)
         for part in policies_in(policy):
-            if isinstance(part, Cascade):
-                _check_cascade("", part, models)
+            check_policy("", part, models)
     except ConfigError as error:
         raise config.error(_bare(error), *key, "answer") from error
     except PlanError as error:
         raise config.error(str(error), *key) from error
     sticky = (table.sticky or config.sticky) != "off"
     return ServedPlan(name, called, stick(policy) if sticky else policy, table.answer)
-
-
-def _check_cascade(where: str, cascade: Cascade, models: Mapping[str, Model]) -> None:
-    """PlanError for what the models at hand cannot do for this cascade."""
-    for stage in cascade.stages:
-        model = models.get(stage.model)
-        if model is None or stage.accept == "skip":
-            continue
-        if cascade.sampling == "n" and stage.samples > 1 and not model.card.n:
-            raise PlanError(
-                f"{where}the plan takes {stage.samples} samples of {stage.model!r} in one call, "
-                "which it cannot give; plan with `sampling` in calls"
-            )
-        upstream = model.models[0] if isinstance(model, Upstreams) else model
-        if isinstance(upstream, HttpModel):
-            logprobs = cascade.signal in LOGPROBS
-            asked = Request.ask("?", temperature=cascade.temperature, logprobs=logprobs)
-            try:
-                upstream.check(asked)
-            except RequestError as error:
-                raise PlanError(
-                    f"{where}{stage.model!r} cannot be asked as the plan does: {error}"
-                ) from error
-        if stage.accept == "always" or cascade.signal in (*VOTING, *LOGPROBS):
-            continue
-        from farthing.models.recorded import RecordedModel
-
-        if cascade.signal_attempt or not isinstance(model, RecordedModel):
-            raise PlanError(
-                f"{where}its signal {cascade.signal!r} is a column of a recording, which "
-                f"{stage.model!r} does not show; plan with agreement or a log-probability"
-            )
 
 
 def _model(config: Config, name: str) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from farthing.core.errors import ParamError
@@ -54,3 +55,11 @@ def from_params(table: dict[str, Any]) -> Signal:
     except (TypeError, ValueError, KeyError) as error:
         raise ParamError(f"signal {kind!r} cannot be built: {error}", place=("signal",)) from error
     return built
+
+
+def signals_in(signal: Signal) -> Iterator[Signal]:
+    """The signal and all that it looks at."""
+    yield signal
+    inner = getattr(signal, "signal", None)
+    for part in (*getattr(signal, "signals", ()), *((inner,) if inner is not None else ())):
+        yield from signals_in(part)
