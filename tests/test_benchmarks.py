@@ -92,7 +92,7 @@ def test_mot_date(tmp_path):
     assert "Setups fixed beforehand" in done.stdout
 
 
-def test_debiasing(tmp_path):
+def test_debiasing_and_accepting(tmp_path):
     names = {"m0": "llama3.2-1b", "m1": "llama3.2-3b", "m2": "llama3.1-8b"}
     table = renamed(recordings.table(900, 3, 1), names)
     pq.write_table(table, tmp_path / "mzelling-llama-mmlu.parquet")
@@ -100,6 +100,9 @@ def test_debiasing(tmp_path):
     for estimator in ("labels alone", "judge alone", "PPI", "PPI++", "DSL", "DSL, all hints"):
         assert f"| mzelling-llama-mmlu, llama3.1-8b | 400 | {estimator} |" in printed
         assert f"\n| 25 | {estimator} |" in printed
+    accepting = run("accepting.py", tmp_path, "--splits", 2).stdout
+    for rule in ("hint 1 alone", "best of the hints", "by eye"):
+        assert f"| mzelling-llama-mmlu, llama3.1-8b | 0.1 | {rule} |" in accepting
 
 
 def test_skipped_without_recordings(tmp_path):
