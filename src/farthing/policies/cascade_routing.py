@@ -119,8 +119,9 @@ class CascadeRouting:
             asked[model] = seen, samples
             if model < len(self.signals):
                 signal = self.signals[model]
-                seen = await signal.buy(seen, samples, request, operation, node)
-                asked[model] = seen, samples
+                if signal.bought is not None:
+                    seen = await signal.buy(seen, samples, request, operation, node)
+                    asked[model] = seen, samples
                 known.scores[:, model] = signal.normal(signal.signal.values([seen]))
             known.answers[:, model] = _answer(seen)
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Self
 from zlib import crc32
 
 import numpy as np
-import pyarrow as pa
 
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response, Sample
+from farthing.models.arrow import pa
 from farthing.models.draw import Draw
 from farthing.models.recording import Ints
 from farthing.policies.pupils import Doubt, LinearPupil, NetworkPupil, copy_arrays
