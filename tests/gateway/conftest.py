@@ -22,6 +22,7 @@ from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
 from farthing.gateway.app import create_app
 from farthing.gateway.config import GatewayConfig
+from farthing.gateway.door import Doors
 from farthing.gateway.service import ServedPlan, Service
 from farthing.ledger import AttemptRow, MemoryLedger
 from farthing.models.http import HttpModel
@@ -70,6 +71,7 @@ class Gateway:
     upstream: FakeUpstream
     parrot: Parrot
     http: aiohttp.ClientSession
+    doors: Doors
     clients: list[AsyncOpenAI | AsyncAnthropic] = field(default_factory=list)
 
     def anthropic(self, **settings: Any) -> AsyncAnthropic:
@@ -144,7 +146,7 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 @pytest.fixture
 async def start(upstream: FakeUpstream) -> AsyncIterator[Callable[..., Any]]:
     """Starts a gateway; `token` and the fields of GatewayConfig are its arguments."""
-    running: list[tuple[web.AppRunner, Gateway]] = []
+    running: list[tuple[web.AppRunner, Doors, asyncio.Server, Gateway]] = []
 
     async def start(token: str | None = None, **settings: Any) -> Gateway:
         config = msgspec.structs.replace(GatewayConfig(), **settings)
@@ -153,21 +155,25 @@ async def start(upstream: FakeUpstream) -> AsyncIterator[Callable[..., Any]]:
             create_app(service), access_log=None, handler_cancellation=True, shutdown_timeout=1
         )
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        assert runner.server is not None
+        doors = Doors(service, runner.server)
+        server = await asyncio.get_running_loop().create_server(doors, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         assert isinstance(service.ledger, MemoryLedger)
         parrot = service.models["parrot"]
         assert isinstance(parrot, Parrot)
         gateway = Gateway(
-            url, service, service.ledger, upstream, parrot, aiohttp.ClientSession(url)
+            url, service, service.ledger, upstream, parrot, aiohttp.ClientSession(url), doors
         )
-        running.append((runner, gateway))
+        running.append((runner, doors, server, gateway))
         return gateway
 
     yield start
-    for runner, gateway in running:
+    for runner, doors, server, gateway in running:
         await asyncio.gather(*(client.close() for client in gateway.clients))
         await gateway.http.close()
+        server.close()
+        await doors.shutdown(1)
         await runner.cleanup()
         await gateway.service.aclose(1)
 

@@ -19,6 +19,7 @@ from farthing.gateway.app import create_app
 from farthing.gateway.build import build_service
 from farthing.gateway.config import load
 from farthing.gateway.connections import Connections
+from farthing.gateway.door import Doors
 from farthing.gateway.tls import load_certificate, tls_context
 
 BODY = json.dumps({"model": "gpt", "messages": [{"role": "user", "content": "x"}]}).encode()
@@ -46,13 +47,15 @@ async def gateway(tmp_path, base_url="http://127.0.0.1:9/v1", *, text="", **sett
     service.connections = kept
     runner = web.AppRunner(create_app(service), handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
-    server = await kept.listen(runner.server, "127.0.0.1", 0, tls=tls_context(config))
+    doors = Doors(service, runner.server)
+    server = await kept.listen(doors, "127.0.0.1", 0, tls=tls_context(config))
     keeper = asyncio.create_task(kept.keep())
     try:
         yield server.sockets[0].getsockname()[1], service, kept
     finally:
         keeper.cancel()
         server.close()
+        await doors.shutdown(0.2)
         await runner.cleanup()
         await service.aclose(1)
 

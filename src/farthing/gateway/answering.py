@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-
-from aiohttp import web
+from dataclasses import replace
 
 from farthing.budgets import Operation
 from farthing.gateway.calls import (
@@ -18,7 +17,8 @@ from farthing.gateway.calls import (
     told,
 )
 from farthing.gateway.endpoint import Call, Endpoint
-from farthing.gateway.errors import cause, error_body, error_response, log_error, status_of
+from farthing.gateway.errors import cause, error_body, error_told, log_error, status_of
+from farthing.gateway.exchange import Exchange, Told
 from farthing.gateway.service import Service
 
 _EVENT_STREAM = {
@@ -30,44 +30,43 @@ LAST_WORDS_S = 5.0
 
 
 async def answer(
-    http: web.Request, service: Service, call: Call, tags: Mapping[str, str]
-) -> web.StreamResponse:
-    """Answer `call`; everything it cost is booked before the answer is complete.
+    http: Exchange, service: Service, call: Call, tags: Mapping[str, str], body: bytes
+) -> Told | None:
+    """The answer to `call`, None if it was streamed.
+
+    Everything it cost is booked before the answer is complete.
 
     When the client goes away, or `request_timeout_s` is over, calls under way are read to
     their end in the background and booked.
     """
-    async with admitted(service, call, tags, await http.read()) as (operation, headers):
+    async with admitted(service, call, tags, body) as (operation, headers):
         try:
             async with failures_booked(service, operation):
                 return await _answer(http, service, call, operation, headers)
         except ConnectionError:
             raise
         except Exception as error:
-            failed = error_response(error, operation.id, call.endpoint.error)
-            failed.headers.update(headers)
-            return failed
+            failed = error_told(error, operation.id, call.endpoint.error)
+            return replace(failed, headers={**failed.headers, **headers})
 
 
 async def _answer(
-    http: web.Request,
+    http: Exchange,
     service: Service,
     call: Call,
     operation: Operation,
     headers: Mapping[str, str],
-) -> web.StreamResponse:
+) -> Told | None:
     """Answer `call` by `operation`; `headers` are sent with the answer."""
     timeout_s = service.config.request_timeout_s
     if call.stream:
         client = _Stream(http, call.endpoint, timeout_s, headers)
         async with client.errors_as_events(operation):
             await answer_stream(service, call, operation, client)
-        return client.response
+        return None
     async with asyncio.timeout(timeout_s):
         whole = await answer_whole(service, call, operation)
-    return web.Response(
-        body=whole.body, content_type="application/json", headers={**whole.headers, **headers}
-    )
+    return Told(200, whole.body, {**whole.headers, **headers})
 
 
 class _Stream:
@@ -78,33 +77,28 @@ class _Stream:
     """
 
     def __init__(
-        self, http: web.Request, endpoint: Endpoint, timeout_s: float, always: Mapping[str, str]
+        self, http: Exchange, endpoint: Endpoint, timeout_s: float, always: Mapping[str, str]
     ) -> None:
         self.headers: dict[str, str] = {}
         self._always = always
         self._http, self._endpoint, self._timeout_s = http, endpoint, timeout_s
-        self._response: web.StreamResponse | None = None
+        self._is_open = False
 
     async def write(self, data: bytes) -> None:
         """Send `data`, no faster than the client reads."""
-        await (self._response or await self._open()).write(data)
+        if not self._is_open:
+            await self._open()
+        await self._http.write(data)
 
     async def close(self, data: bytes) -> None:
         """End the answer with `data`."""
-        await (self._response or await self._open()).write_eof(data)
+        if not self._is_open:
+            await self._open()
+        await self._http.close(data)
 
-    @property
-    def response(self) -> web.StreamResponse:
-        """What has been sent."""
-        assert self._response is not None
-        return self._response
-
-    async def _open(self) -> web.StreamResponse:
-        self._response = response = web.StreamResponse(
-            headers=_EVENT_STREAM | self.headers | dict(self._always)
-        )
-        await response.prepare(self._http)
-        return response
+    async def _open(self) -> None:
+        self._is_open = True
+        await self._http.open(_EVENT_STREAM | self.headers | dict(self._always))
 
     @asynccontextmanager
     async def errors_as_events(self, operation: Operation) -> AsyncIterator[None]:
@@ -118,7 +112,7 @@ class _Stream:
         except ConnectionError:
             raise
         except Exception as error:
-            if self._response is None:
+            if not self._is_open:
                 raise
             reason = cause(error)
             log_error(reason, operation.id)
@@ -132,5 +126,4 @@ class _Stream:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self.close(self._endpoint.error_event(told))
         except TimeoutError:
-            if self._http.transport is not None:
-                self._http.transport.abort()
+            self._http.abort()

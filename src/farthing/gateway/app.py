@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 import farthing
-from farthing.core.errors import FarthingError, RequestError
-from farthing.gateway.answering import answer
-from farthing.gateway.calls import checked, entry, unknown_model
+from farthing.core.errors import FarthingError
+from farthing.gateway.asking import CLIENT_LEFT, MEGABYTE, ask, authorization
+from farthing.gateway.calls import entry, unknown_model
 from farthing.gateway.counting import COUNT_TOKENS, count_tokens
-from farthing.gateway.endpoint import Endpoint, openai_error, read
+from farthing.gateway.endpoint import Endpoint, openai_error
 from farthing.gateway.endpoints import ENDPOINTS
-from farthing.gateway.errors import cause, error_response, shape
+from farthing.gateway.errors import (
+    TooLargeError,
+    UnreadError,
+    cause,
+    error_response,
+    response_of,
+    shape,
+)
 from farthing.gateway.fields import Fields, encode
-from farthing.gateway.metadata import read_label, read_tags
 from farthing.gateway.metrics import metrics_page
 from farthing.gateway.openapi import page
 from farthing.gateway.service import Service
@@ -29,9 +34,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ErrorShape = Callable[[Fields, int], dict[str, Any]]
 Guarded = Callable[[web.Request, Service], Awaitable[web.StreamResponse]]
 
-MEGABYTE = 2**20
-CLIENT_LEFT = 499
-
 
 def create_app(service: Service) -> web.Application:
     """The application that serves `service`; the caller closes the service afterwards."""
@@ -40,7 +42,7 @@ def create_app(service: Service) -> web.Application:
     )
     app[SERVICE] = service
     for endpoint in ENDPOINTS:
-        app.router.add_post(endpoint.path, _guarded(_asking(endpoint), endpoint.error))
+        app.router.add_post(endpoint.path, _asking(endpoint))
     app.router.add_post(COUNT_TOKENS.path, _guarded(count_tokens, COUNT_TOKENS.error))
     app.router.add_get("/v1/models", _guarded(models))
     app.router.add_get("/v1/models/{name:.+}", _guarded(model))
@@ -64,60 +66,83 @@ def _guarded(handler: Guarded, error_shape: ErrorShape = openai_error) -> Handle
 
     async def guarded(http: web.Request) -> web.StreamResponse:
         try:
-            service = await http.app[SERVICE].admit(_authorization(http))
+            service = await http.app[SERVICE].admit(authorization(http.headers))
             return await handler(http, service)
         except ConnectionError:
             return web.Response(status=CLIENT_LEFT)
         except web.HTTPRequestEntityTooLarge:
             limit = http.app[SERVICE].config.max_body_mb
-            told = shape(
-                f"the body is larger than max_body_mb = {limit:g}", "invalid_request_error"
-            )
-            return json_response(error_shape(told["error"], 413), 413)
+            return error_response(TooLargeError(limit), error_shape)
         except web.RequestPayloadError as error:
-            unread = RequestError(f"the body cannot be read: {error}")
-            refusal = error_response(unread, told=error_shape)
-            refusal.force_close()  # where the next request begins is not known
-            return refusal
+            return error_response(UnreadError(str(error)), error_shape)
         except Exception as error:
-            return error_response(cause(error), told=error_shape)
+            return error_response(cause(error), error_shape)
 
     return guarded
 
 
-def _authorization(http: web.Request) -> str | None:
-    """The header `Authorization`, or what Anthropic's clients send in its place."""
-    sent, key = http.headers.get(hdrs.AUTHORIZATION), http.headers.get("x-api-key")
-    return f"Bearer {key}" if sent is None and key is not None else sent
-
-
-def _asking(endpoint: Endpoint) -> Guarded:
+def _asking(endpoint: Endpoint) -> Handler:
     """The handler of an endpoint that answers calls."""
 
-    async def asked(http: web.Request, service: Service) -> web.StreamResponse:
-        service.ledger.check()
-        most, told = service.config.max_body_mb * MEGABYTE, http.content_length or 0
-        if told > most:
-            raise web.HTTPRequestEntityTooLarge(int(most), told)
-        if http.content.is_eof():
-            body = await http.read()
-        else:
-            async with asyncio.timeout(service.config.request_timeout_s):
-                body = await http.read()
-        sent = http.headers
-        call = read(
-            endpoint,
-            body,
-            question=read_label("x-farthing-question", sent.get("x-farthing-question", "")),
-            session=read_label("x-farthing-session", sent.get("x-farthing-session", "")),
-            headers={
-                name: read_label(name, sent[name]) for name in endpoint.headers if name in sent
-            },
-        )
-        tags = read_tags(sent.get("x-farthing-tags"))
-        return await answer(http, service, checked(service, call), tags)
+    async def asked(http: web.Request) -> web.StreamResponse:
+        exchange = _Exchange(http)
+        told = await ask(exchange, http.app[SERVICE], endpoint)
+        if told is not None:
+            return response_of(told)
+        assert exchange.response is not None
+        return exchange.response
 
     return asked
+
+
+class _Exchange:
+    """See `Exchange`; a request that aiohttp has read.
+
+    Attributes:
+        response: what has been sent; None before its first piece.
+    """
+
+    def __init__(self, http: web.Request) -> None:
+        self._http = http
+        self.headers = http.headers
+        self.response: web.StreamResponse | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """See `Exchange`."""
+        return self._http.content.is_eof()
+
+    async def body(self, most: int) -> bytes:
+        """See `Exchange`."""
+        limit = self._http.app[SERVICE].config.max_body_mb
+        if (self._http.content_length or 0) > most:
+            raise TooLargeError(limit)
+        try:
+            return await self._http.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise TooLargeError(limit) from None
+        except web.RequestPayloadError as error:
+            raise UnreadError(str(error)) from error
+
+    async def open(self, headers: Mapping[str, str]) -> None:
+        """See `Exchange`."""
+        self.response = web.StreamResponse(headers=headers)
+        await self.response.prepare(self._http)
+
+    async def write(self, data: bytes) -> None:
+        """See `Exchange`."""
+        assert self.response is not None
+        await self.response.write(data)
+
+    async def close(self, data: bytes) -> None:
+        """See `Exchange`."""
+        assert self.response is not None
+        await self.response.write_eof(data)
+
+    def abort(self) -> None:
+        """See `Exchange`."""
+        if self._http.transport is not None:
+            self._http.transport.abort()
 
 
 async def models(http: web.Request, service: Service) -> web.Response:
@@ -153,7 +178,7 @@ async def openapi(http: web.Request) -> web.Response:
     """`GET /openapi.json`: for everybody, but names only for those who may come in."""
     service, names = http.app[SERVICE], None
     with suppress(FarthingError):
-        names = (await service.admit(_authorization(http))).names
+        names = (await service.admit(authorization(http.headers))).names
     is_open = service.token is None and service.keys is None
     return json_response(page(names, is_open=is_open))
 

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
 
-from aiohttp import web
-
 logger = logging.getLogger("farthing.gateway")
 
 LOOK_S = 0.5
 """Seconds between looks at all connections; limits on time are kept as exactly as that."""
+KEEPALIVE_S = 75.0
 _BACKLOG = 1024
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
@@ -40,10 +39,17 @@ class Connections:
         read_timeout_s: seconds for a request's head, and between two pieces of its body.
         write_timeout_s: seconds within which a client must have taken something of what it is
             sent.
+        rest_s: seconds for which a connection is kept between requests.
     """
 
-    def __init__(self, most: int, read_timeout_s: float, write_timeout_s: float) -> None:
-        self.most = most
+    def __init__(
+        self,
+        most: int,
+        read_timeout_s: float,
+        write_timeout_s: float,
+        rest_s: float = KEEPALIVE_S,
+    ) -> None:
+        self.most, self.rest_s = most, rest_s
         self.read_timeout_s, self.write_timeout_s = read_timeout_s, write_timeout_s
         self.refused = 0
         self._open: dict[asyncio.BaseTransport, _Connection] = {}
@@ -79,17 +85,18 @@ class Connections:
             self.factory(inner), host, port, backlog=_BACKLOG, **settings
         )
 
-    def begin(self, request: web.BaseRequest) -> None:
-        """A request's head has come in."""
-        connection = self._open.get(request.transport) if request.transport else None
+    def begin(self, transport: asyncio.BaseTransport | None, is_read: Callable[[], bool]) -> None:
+        """A request's head has come in; `is_read` says whether all of its body has."""
+        connection = None if transport is None else self._open.get(transport)
         if connection is not None:
-            connection.request, connection.since = request, None
+            connection.is_read, connection.since, connection.rested = is_read, None, None
 
-    def end(self, request: web.BaseRequest) -> None:
+    def end(self, transport: asyncio.BaseTransport | None) -> None:
         """A request was answered."""
-        connection = self._open.get(request.transport) if request.transport else None
+        connection = None if transport is None else self._open.get(transport)
         if connection is not None:
-            connection.request, connection.since = None, None
+            connection.is_read, connection.since = None, None
+            connection.rested = monotonic()
 
     async def keep(self) -> None:
         """Look at the connections again and again."""
@@ -121,15 +128,17 @@ class _Connection(asyncio.Protocol):
     """Hands everything on to the server's own protocol, and keeps the time.
 
     Attributes:
-        request: whose answer is being made; None between requests.
+        is_read: whether all of the request's body has come; None between requests.
         since: when the first byte of a head came that is not complete; None while idle.
+        rested: when the last request was answered; None before it.
     """
 
     def __init__(self, connections: Connections, inner: Any) -> None:
         self._connections, self._inner = connections, inner
         self._transport: asyncio.Transport | None = None
-        self.request: web.BaseRequest | None = None
+        self.is_read: Callable[[], bool] | None = None
         self.since: float | None = None
+        self.rested: float | None = None
         self._heard = 0.0
         self._stuck: tuple[float, int] | None = None
 
@@ -144,7 +153,7 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._heard = monotonic()
-        if self.request is None and self.since is None:
+        if self.is_read is None and self.since is None:
             self.since = self._heard
         self._inner.data_received(data)
 
@@ -174,12 +183,14 @@ class _Connection(asyncio.Protocol):
         if self.since is not None and now - self.since >= limits.read_timeout_s:
             self._end(f"no request came within {limits.read_timeout_s:g} s")
         elif (
-            self.request is not None
-            and not self.request.content.is_eof()
+            self.is_read is not None
+            and not self.is_read()
             and transport.is_reading()
             and now - self._heard >= limits.read_timeout_s
         ):
             self._end(f"nothing of the body came for {limits.read_timeout_s:g} s")
+        elif self.since is None and self.rested and now - self.rested >= limits.rest_s:
+            transport.close()
         elif self._stuck is not None:
             at, size = self._stuck
             left = transport.get_write_buffer_size()

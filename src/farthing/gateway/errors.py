@@ -20,6 +20,7 @@ from farthing.core.errors import (
     UnknownModelError,
     UpstreamError,
 )
+from farthing.gateway.exchange import Told
 
 logger = logging.getLogger("farthing.gateway")
 
@@ -41,6 +42,20 @@ class AccessError(RequestError):
 
 class ForbiddenError(RequestError):
     """A client that asks for what only an admin may."""
+
+
+class TooLargeError(RequestError):
+    """A body that is larger than `max_body_mb`."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"the body is larger than max_body_mb = {limit:g}")
+
+
+class UnreadError(RequestError):
+    """A body that is not as its headers say: where the next request begins is not known."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the body cannot be read: {reason}")
 
 
 class BudgetRefusedError(BudgetError):
@@ -90,6 +105,8 @@ def status_of(error: BaseException) -> int:
             return 403
         case UnknownModelError():
             return 404
+        case TooLargeError():
+            return 413
         case RequestError():
             return 400
         case BudgetRefusedError():
@@ -133,14 +150,14 @@ def _type(status: int) -> str:
     return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
-def error_response(
+def error_told(
     error: BaseException,
     operation: str | None = None,
-    told: Callable[[Mapping[str, Any], int], dict[str, Any]] | None = None,
-) -> web.Response:
+    shaped: Callable[[Mapping[str, Any], int], dict[str, Any]] | None = None,
+) -> Told:
     """The answer that tells a client of `error`, which is logged.
 
-    `told` makes its body of the error object and the status, if not as OpenAI's endpoints.
+    `shaped` makes its body of the error object and the status, if not as OpenAI's endpoints.
     """
     log_error(error, operation)
     status = status_of(error)
@@ -158,12 +175,29 @@ def error_response(
     elif isinstance(error, LedgerError):
         headers["x-should-retry"] = "false"  # OpenAI's clients would pay again
     body = error_body(error)
-    return web.Response(
-        body=msgspec.json.encode(told(body["error"], status) if told else body),
-        status=status,
-        headers=headers,
-        content_type="application/json",
+    shown = msgspec.json.encode(shaped(body["error"], status) if shaped else body)
+    return Told(status, shown, headers, close=isinstance(error, UnreadError))
+
+
+def error_response(
+    error: BaseException,
+    shaped: Callable[[Mapping[str, Any], int], dict[str, Any]] | None = None,
+) -> web.Response:
+    """As `error_told`, for aiohttp."""
+    return response_of(error_told(error, shaped=shaped))
+
+
+def response_of(told: Told) -> web.Response:
+    """An answer for aiohttp."""
+    response = web.Response(
+        body=told.body,
+        status=told.status,
+        headers=told.headers,
+        content_type="application/json" if told.body else None,
     )
+    if told.close:
+        response.force_close()
+    return response
 
 
 def log_error(error: BaseException, operation: str | None = None) -> None:

@@ -20,7 +20,8 @@ from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
 from farthing.gateway.config import Config, HttpConfig
 from farthing.gateway.config import load as read_config
-from farthing.gateway.connections import Connections
+from farthing.gateway.connections import KEEPALIVE_S, Connections
+from farthing.gateway.door import Doors
 from farthing.gateway.listening import address, cannot_listen
 from farthing.gateway.logs import OperationLog
 from farthing.gateway.metrics import Metrics
@@ -32,7 +33,6 @@ from farthing.gateway.watching import WatchedLedger, Watcher
 if TYPE_CHECKING:
     from farthing.gateway.traces import Traces
 
-_KEEPALIVE_S = 75.0
 _COLLECTED = (20_000, 20, 100)  # thresholds of gc: what a request leaves is freed without it
 
 
@@ -102,13 +102,16 @@ async def serve(
         logger=_http_logger,
         handler_cancellation=True,
         shutdown_timeout=config.gateway.shutdown_s,
-        keepalive_timeout=_KEEPALIVE_S,
+        keepalive_timeout=KEEPALIVE_S,
     )
     reloader = Reloader(service, config, read or (lambda: read_config(config.path)), tls)
     server: asyncio.Server | None = None
+    doors: Doors | None = None
     try:
         await service.start()
         await app.setup()
+        assert app.server is not None
+        doors = Doors(service, app.server)
         with (
             _collected_seldom(),
             _kept(
@@ -118,14 +121,14 @@ async def serve(
                 *(() if service.switch is None else (service.switch.keep(),)),
             ),
         ):
-            server = await _listen(app, connections, config, tls, worker)
+            server = await _listen(doors, connections, config, tls, worker)
             where = address(config, server.sockets[0].getsockname()[1])
             announce(_ready(where, service))
             await stopped.wait()
     finally:
         if server is not None:
             server.close()
-        await _close(app, service, service.config.shutdown_s, hurried)
+        await _close(app, doors, service, service.config.shutdown_s, hurried)
         await reloader.aclose()
         if traces is not None:
             await asyncio.to_thread(traces.close)
@@ -213,9 +216,14 @@ def _stop_without_parent(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event
 
 
 async def _close(
-    app: web.AppRunner, service: Service, seconds: float, hurried: asyncio.Event
+    app: web.AppRunner,
+    doors: Doors | None,
+    service: Service,
+    seconds: float,
+    hurried: asyncio.Event,
 ) -> None:
-    closing = asyncio.ensure_future(app.cleanup())
+    shut = [app.cleanup(), *(() if doors is None else (doors.shutdown(seconds),))]
+    closing = asyncio.ensure_future(asyncio.gather(*shut))
     hurry = asyncio.ensure_future(hurried.wait())
     await asyncio.wait({closing, hurry}, return_when=asyncio.FIRST_COMPLETED)
     if hurried.is_set():
@@ -226,16 +234,15 @@ async def _close(
 
 
 async def _listen(
-    app: web.AppRunner,
+    doors: Doors,
     connections: Connections,
     config: Config,
     tls: ssl.SSLContext | None,
     shared: bool,
 ) -> asyncio.Server:
-    host, port, inner = config.gateway.host, config.gateway.port, app.server
-    assert inner is not None
+    host, port = config.gateway.host, config.gateway.port
     try:
-        return await connections.listen(inner, host, port, tls=tls, shared=shared)
+        return await connections.listen(doors, host, port, tls=tls, shared=shared)
     except OSError as error:
         raise cannot_listen(config, error) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
@@ -38,16 +38,21 @@ current: ContextVar[Visit | None] = ContextVar("visit", default=None)
 """The request at hand."""
 
 
+def visit_of(headers: Mapping[str, str], arrived: float) -> Visit:
+    """The request with these headers."""
+    told = headers.get
+    return Visit(arrived, told(BYPASS), told("traceparent"), told("tracestate"))
+
+
 def visiting(service: Service) -> Any:
     """The middleware that notes every request, keeps its time and counts its answer."""
 
     @web.middleware
     async def visited(request: web.Request, handler: Handler) -> web.StreamResponse:
-        told = request.headers.get
-        current.set(Visit(perf_counter(), told(BYPASS), told("traceparent"), told("tracestate")))
+        current.set(visit_of(request.headers, perf_counter()))
         connections, metrics = service.connections, service.metrics
         if connections is not None:
-            connections.begin(request)
+            connections.begin(request.transport, request.content.is_eof)
         try:
             answer = await handler(request)
             if metrics is not None:
@@ -55,6 +60,6 @@ def visiting(service: Service) -> Any:
             return answer
         finally:
             if connections is not None:
-                connections.end(request)
+                connections.end(request.transport)
 
     return visited
