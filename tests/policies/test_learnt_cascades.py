@@ -173,3 +173,6 @@ def test_what_a_recording_lacks() -> None:
             kind.fit(drawn, right)
     with pytest.raises(DataError, match="here: no log-probabilities of tokens"):
         Tokens.fit(drawn, right)
+    free = draw(from_table(table(40, 2, 1).drop_columns(["conf_cost_usd"])), ["m0", "m1"], 1)
+    with pytest.raises(DataError, match="what 'conf_raw' cost is not recorded"):
+        AutoMix.fit(free, rightness(free))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from farthing.core.errors import DataError
-from farthing.models.draw import Draw, bought_cost
+from farthing.models.draw import Draw, bought_cost, cost_column
 from farthing.models.recording import Floats, Ints
 from farthing.policies.decisions import PRICES
 from farthing.policies.ladder import chains
@@ -147,12 +147,16 @@ class _Told:
 def _verification(draw: Draw) -> Verification:
     """Self-verification as the recording holds it; DataError where it does not."""
     signal = Verification()
-    names = draw.recording.table.column_names
-    if signal.column not in names or draw.recording.table[signal.column].null_count == len(
-        draw.recording.table
-    ):
+    table, path = draw.recording.table, draw.recording.path
+    known = signal.column in table.column_names
+    if not known or table[signal.column].null_count == len(table):
         raise DataError(
-            f"{draw.recording.path}: no column {signal.column!r}, which holds what a model said "
-            "of its own answer when it was asked again"
+            f"{path}: no column {signal.column!r}, which holds what a model said of its own "
+            "answer when it was asked again"
+        )
+    if cost_column(draw.recording, signal.column) is None:
+        raise DataError(
+            f"{path}: what {signal.column!r} cost is not recorded; it belongs into a column "
+            f"'{signal.column}_cost_usd'"
         )
     return signal
