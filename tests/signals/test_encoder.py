@@ -62,6 +62,15 @@ def test_texts_of_little_use(kind: str, texts: list[str]) -> None:
     assert made.encode([]).shape == (0, vectors.shape[1])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_long_texts_both_ends_are_read(kind: str) -> None:
+    made, _ = learn_encoder(TEXTS, kind)
+    begin, end, middle = SUMS[0] * 400, CITIES[0] * 400, "sum " * 10_000
+    vectors = made.encode([begin + end, begin + middle + end, begin + middle])
+    assert vectors[0] @ vectors[1] > 0.99
+    assert vectors[0] @ vectors[2] < 0.95
+
+
 def test_learns_once_from_the_same_texts() -> None:
     first, vectors = learn_encoder(TEXTS, "tfidf", seed=3)
     assert learn_encoder(list(TEXTS), "tfidf", seed=3) == (first, vectors)
@@ -100,6 +109,8 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["tokenizers"], "Tokenizer", object, raising=False)
     with pytest.raises(ExtraError, match=r"wordllama is not installed.*farthing\[embeddings\]"):
         learn_encoder(TEXTS, "wordllama", seed=98)
+    with pytest.raises(ParamError, match=r"farthing\[embeddings\]"):
+        encoder_from_params({"kind": "wordllama", "mean": [0.0], "components": [[1.0]]})
 
 
 def test_mistakes_are_named() -> None:

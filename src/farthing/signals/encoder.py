@@ -1,7 +1,8 @@
 """Texts as vectors, for what is learnt from them.
 
 Words and pairs of words are the default, and learn from some hundred texts. The extra
-`embeddings` adds vectors of a small model's tokens, which know words before they learn.
+`embeddings` adds vectors of a small model's tokens, which know words before they learn. Of a text
+of more than `LONGEST` characters the first and the last halves of so many are read.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ OVERSAMPLING = 10
 ITERATIONS = 4
 ENOUGH = 150
 LEARNT_FROM = 4000
+LONGEST = 16_000
 KEPT = 4
 _WORD = re.compile(r"\w+")
 
@@ -105,6 +107,7 @@ class Wordllama:
     components: Floats
 
     def __post_init__(self) -> None:
+        _wordllama()  # told when a plan is loaded, not by the first request
         object.__setattr__(self, "mean", single(self.mean))
         object.__setattr__(self, "components", single(self.components))
 
@@ -181,6 +184,8 @@ def encoder_from_params(table: dict[str, Any]) -> Encoder:
         )
     try:
         built: Encoder = ENCODERS[kind](**params)
+    except ExtraError as error:
+        raise ParamError(str(error), place=("encoder", "kind")) from error
     except (TypeError, ValueError) as error:
         raise ParamError(
             f"encoder {kind!r} cannot be built: {error}", place=("encoder",)
@@ -192,6 +197,11 @@ def single(values: Any) -> Floats:
     """An array in single precision, which is what plans keep of what was learnt."""
     narrow: Floats = np.asarray(values, np.float32)
     return narrow
+
+
+def _read(text: str) -> str:
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} {text[-half:]}"
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -237,7 +247,7 @@ def _counts(texts: Sequence[str], features: int) -> _Counts:
     words: list[int] = []
     lengths = []
     for text in texts:
-        found = _WORD.findall(text.lower())
+        found = _WORD.findall(_read(text).lower())
         lengths.append(len(found))
         for word in found:
             code = codes.get(word)
@@ -267,7 +277,7 @@ def _embedded(texts: Sequence[str]) -> Floats:
     tokenizer, table = _wordllama()
     vectors = np.zeros((len(texts), table.shape[1]))
     for row, text in enumerate(texts):
-        known = text.encode("utf-8", "replace").decode()
+        known = _read(text).encode("utf-8", "replace").decode()
         tokens = tokenizer.encode(known, add_special_tokens=False).ids
         if tokens:
             vectors[row] = table[tokens].mean(axis=0, dtype=float)
