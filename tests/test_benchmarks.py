@@ -198,3 +198,14 @@ def test_shared_budget():
         "one statement",
     ]
     assert all(speed["admitted_per_s"] > 0 for speed in told["admission"])
+
+
+def test_streams():
+    done = run("streams.py", "--items", 120, "--windows", 2, "--prices", "0.2")
+    for shift in ("none", "new words", "other meaning"):
+        assert f"| {shift} | 0.2 |" in done.stdout
+
+
+def test_passages():
+    done = run("passages.py", "--documents", 5, "--lengths", "1500")
+    assert "| 1500 | 2 of 8 | 4 |" in done.stdout

@@ -46,7 +46,7 @@ def items(n: int, seed: int = 0, shift: int | None = None) -> list[tuple[str, st
 def stream(n: int, **settings: Any) -> Draw:
     rows = [
         {
-            "question": f"q{number}",
+            "question": f"q{number:06d}",
             "task": "mail",
             "prompt": text,
             "model": "large",
