@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import aiohttp
 import numpy as np
 import pytest
 from aiohttp import web
+from recordings import table
 
 from farthing.core.errors import PlanError
 from farthing.gateway.app import create_app
@@ -21,6 +23,7 @@ from farthing.models.draw import Draw, draw
 from farthing.models.recording import from_table
 from farthing.plan import Plan, save_plan
 from farthing.policies.automix import AutoMix, AutoMixPomdp
+from farthing.policies.cascade_routing import CascadeRouting
 from farthing.policies.decisions import Learnt, rightness
 from farthing.policies.frugal import Frugal
 from farthing.policies.mixture import Mixture, PromptKind
@@ -29,9 +32,13 @@ from farthing.policies.scored import ScoredCascade, Step
 from farthing.policies.tokens import Tokens
 from farthing.signals.agreement import Agreement
 from farthing.signals.belief import Belief
+from farthing.signals.calibrated import Calibrated
 from farthing.signals.column import Column
+from farthing.signals.encoder import learn_encoder
 from farthing.signals.judge import Judge
+from farthing.signals.learned import Learned
 from farthing.signals.mixed import Mixed
+from farthing.signals.seen import of_draw
 from farthing.signals.verification import Verification
 
 CONFIG = """\
@@ -63,7 +70,7 @@ def recorded() -> Draw:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
         tiny_tokens = importlib.import_module("tiny_tokens")
-    table = tiny_tokens.record(["small", "large"], questions=80, samples=2)
+    table = tiny_tokens.record(["small", "large"], questions=300, samples=2)
     return draw(from_table(table, "chains"), ["small", "large"], 2)
 
 
@@ -96,16 +103,22 @@ async def ask(http: aiohttp.ClientSession, prompt: str) -> tuple[str, str, int]:
         return answer, told["farthing"]["answered_by"], attempts
 
 
-def cascade(ladder: list[Any]) -> Any:
-    """One of a ladder that has more than one step."""
-    return next(policy for policy in reversed(ladder) if len(policy.steps) == 2)
+def two_steps(kind: type[Learnt], recorded: Draw) -> Any:
+    """A learnt policy that asks the small model, and then perhaps the large one."""
+    right = rightness(recorded)
+    if kind is not Frugal:
+        return next(p for p in reversed(kind.fit(recorded, right)) if len(p.steps) == 2)
+    small = of_draw(recorded, 0, 1)
+    encoder, _ = learn_encoder(small.prompts)
+    scorer, _ = Learned.fit([small], right[0][:, 0], ("prompt", "text", "answer"), encoder=encoder)
+    return Frugal((Step("small", signal=scorer, accept=0.6), Step("large")))
 
 
 @pytest.mark.parametrize("kind", [Frugal, Tokens, ModelSwitch, Mixture])
 async def test_what_is_learnt_from_the_tiny_models_is_served(
     kind: type[Learnt], recorded: Draw, tmp_path: Path
 ) -> None:
-    policy = cascade(kind.fit(recorded, rightness(recorded)))
+    policy = two_steps(kind, recorded)
     calls = [step.samples for step in policy.steps]
     async with serving(tmp_path, policy) as http:
         answered = [await ask(http, prompt) for prompt in (EASY, HARD)]
@@ -156,12 +169,25 @@ def one(signal: Any, model: str = "small") -> AutoMix:
     return AutoMix((Step(model, signal=signal, accept=0.5), Step("large")))
 
 
+def calibrated(signal: Any) -> Calibrated:
+    return Calibrated.fit(signal, np.arange(4.0), np.array([0.0, 1.0, 0.0, 1.0]))
+
+
+def routing(signal: Any) -> CascadeRouting:
+    made = table(60, 2, 1, null=0.0)
+    drawn = draw(from_table(made), ["m0", "m1"], 1)
+    rung = CascadeRouting.fit(drawn, rightness(drawn))[8]
+    return replace(rung, models=("small", "large"), signals=(calibrated(signal),))
+
+
 @pytest.mark.parametrize(
     ("policy", "says"),
     [
         (one(Column("conf_raw", True)), 'nobody to ask. Use a signal of kind "verification"'),
         (one(Column("conf_raw", True), "taped"), 'a signal of kind "verification"'),
         (one(Column("conf_raw")), "a column of a recording, which 'small' does not show"),
+        (one(calibrated(Column("conf_raw", True)), "taped"), 'kind "verification"'),
+        (routing(Column("conf_raw", True)), 'kind "verification"'),
         (one(Verification(), "taped"), "'taped' is a recording, which cannot be asked"),
         (one(Judge("nobody")), r"the judge 'nobody' is not configured; add a table \[models.nob"),
         (one(Column("mean_logprob"), "claude"), "'claude' cannot be asked as the plan does"),
@@ -170,7 +196,7 @@ def one(signal: Any, model: str = "small") -> AutoMix:
     ],
 )
 def test_what_live_models_cannot_do(
-    policy: AutoMix, says: str | None, recorded: Draw, tmp_path: Path
+    policy: Any, says: str | None, recorded: Draw, tmp_path: Path
 ) -> None:
     import pyarrow.parquet as pq
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from farthing.core.errors import PlanError, RequestError
 from farthing.core.protocols import Model, Policy
@@ -12,22 +12,32 @@ from farthing.models.http import HttpModel
 from farthing.models.recorded import RecordedModel
 from farthing.models.replicas import Upstreams
 from farthing.policies.cascade import VOTING, Cascade
+from farthing.policies.cascade_routing import CascadeRouting
 from farthing.policies.scored import ScoredCascade
 from farthing.signals.column import Column
 from farthing.signals.judge import Judge
 from farthing.signals.registry import signals_in
 from farthing.signals.signal import Signal
+from farthing.signals.verification import Verification
 
 
 def check_policy(where: str, policy: Policy, models: Mapping[str, Model]) -> None:
     """PlanError for what the models at hand cannot do for this policy."""
     if isinstance(policy, Cascade):
         _check_cascade(where, policy, models)
-    elif isinstance(policy, ScoredCascade):
+    for name, signal in _signals(policy):
+        if name in models:
+            _check_signal(where, signal, name, models)
+
+
+def _signals(policy: Policy) -> Iterator[tuple[str, Signal]]:
+    """The signals of a learnt policy, each with the model whose answers it is of."""
+    if isinstance(policy, ScoredCascade):
         for step in policy.steps:
-            name, _ = policy.to_call(step, Request.ask("?"))
-            if name in models and step.signal is not None:
-                _check_signal(where, step.signal, name, models)
+            if step.signal is not None:
+                yield policy.to_call(step, Request.ask("?"))[0], step.signal
+    elif isinstance(policy, CascadeRouting):
+        yield from zip(policy.models, policy.signals, strict=False)
 
 
 def _check_signal(where: str, signal: Signal, name: str, models: Mapping[str, Model]) -> None:
@@ -44,7 +54,7 @@ def _check_signal(where: str, signal: Signal, name: str, models: Mapping[str, Mo
                 )
             if not recorded and part.name not in (*LOGPROBS, "output_tokens"):
                 raise PlanError(f"{told}does not show; plan with agreement or a log-probability")
-        elif part.bought is not None and recorded:
+        elif isinstance(part, Verification | Judge) and recorded:
             raise PlanError(
                 f"{where}{name!r} is a recording, which cannot be asked about its own answers, as "
                 f"its signal of kind {part.kind!r} does"
