@@ -21,6 +21,7 @@ from farthing.core.response import Response, Sample
 from farthing.cost.prices import PriceBook
 from farthing.models.draw import Draw, draw
 from farthing.models.recording import from_table
+from farthing.plan import Plan, replay_plan
 from farthing.policies.bandit import Bandit
 from farthing.policies.decisions import PRICES, rightness
 from farthing.policies.nearest import Nearest
@@ -77,6 +78,16 @@ def test_sends_each_kind_to_the_cheap_model_that_knows_it(kind: str) -> None:
     assert np.mean(decided.model == np.arange(100) % 2) > 0.95
     assert decided.take(rightness(other)).mean() > 0.85
     assert decided.cost.mean() < 0.06 * other.cost[2].mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replay_asks_what_was_asked(kind: str) -> None:
+    learn, other = halves()
+    policy = policy_of(kind, learn, 0.3)
+    done = replay_plan(Plan("p", policy, policy.asks), other.recording)
+    decided = policy.decide(other)
+    assert done.result.cost.tolist() == decided.cost.tolist()
+    assert done.attempts == decided.calls.sum()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -27,6 +27,7 @@ from farthing.policies.cascade import Cascade
 from farthing.policies.decisions import Learnt
 from farthing.risk.binomial import interval
 from farthing.risk.bootstrap import mean_interval, resampled_means
+from farthing.signals.seen import Prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,10 @@ async def _run(
     correct = np.empty(n)
     answered = np.empty(n, np.int64)
     attempts = 0
+    prompts = Prompts(drawn)
     for place, question in enumerate(drawn.recording.questions):
         operation = Operation(models, prices=prices)
-        request = Request((Message("user", question),), question=question)
+        request = Request((Message("user", prompts[place]),), question=question)
         response = await plan.policy.answer(request, operation)
         sample = response.samples[0]
         cost[place] = operation.spent.pico
