@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,6 @@ def seen(
     """What one model's samples look like that give these answers."""
     samples = [Sample(f"So it is {a}.", a, True, columns=known) for a in answers]
     return of_samples(model, "?", samples, Codes() if codes is None else codes)
-
-
-def with_values(name: str, *values: float) -> Seen:
-    """Samples with the same answer and these values of a column."""
-    made = seen(*["a"] * len(values))
-    made.columns[name] = np.array([values])  # type: ignore[index]
-    return made
 
 
 def value(signal: Signal, *stages: Any) -> float:
@@ -134,11 +128,11 @@ def test_outputs_that_are_alike() -> None:
 
 
 def test_log_probabilities_of_those_that_give_the_answer() -> None:
-    stage = seen("a", "b", "a")
-    stage.columns["mean_logprob"] = np.array([[-1.0, -9.0, -2.0]])  # type: ignore[index]
+    columns = {"mean_logprob": np.array([[-1.0, -9.0, -2.0]])}
+    stage = replace(seen("a", "b", "a"), columns=columns)
     assert value(LogProb(), stage) == -1.5
     assert value(LogProb("q10"), stage) == -math.inf
-    assert value(LogProb("q10"), with_values("logprob_q10", -3.0)) == -3.0
+    assert value(LogProb("q10"), seen("a", logprob_q10=-3.0)) == -3.0
 
 
 def test_log_probabilities_that_nobody_recorded() -> None:
