@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from farthing.core.errors import UnknownModelError
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
@@ -31,12 +29,6 @@ def about(request: Request, text: str, instruction: str) -> Request:
         request, messages=messages, n=1, logprobs=False, max_tokens=None, extra={}, raw=None,
         question="",
     )  # fmt: skip
-
-
-def with_column(seen: Seen, name: str, value: float) -> Seen:
-    """`seen` with a value of a column, NaN if it is not known."""
-    column = np.full(seen.answers.shape, value)
-    return replace(seen, columns={**seen.columns, name: column})
 
 
 async def buy_recorded(

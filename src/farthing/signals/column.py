@@ -62,8 +62,7 @@ class Column:
             value = float(said.text)
         except ValueError:
             value = float("nan")
-        column = np.full(seen.answers.shape, value)
-        return replace(seen, columns={**seen.columns, self.name: column})
+        return seen.with_column(self.name, value)
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters."""

@@ -32,7 +32,8 @@ ITERATIONS = 4
 ENOUGH = 150
 LEARNT_FROM = 4000
 LONGEST = 16_000
-KEPT = 4
+KEPT = 64
+KEPT_BYTES = 2**26
 _WORD = re.compile(r"\w+")
 
 
@@ -129,7 +130,8 @@ class Wordllama:
 
 
 ENCODERS: dict[str, Any] = {encoder.kind: encoder for encoder in (Tfidf, Wordllama)}
-_learnt: OrderedDict[tuple[str, int, bytes], tuple[Encoder, Floats]] = OrderedDict()
+_encoders: OrderedDict[tuple[str, int, bytes], Encoder] = OrderedDict()
+_vectors: OrderedDict[tuple[Encoder, bytes], Floats] = OrderedDict()
 
 
 def best(texts: int) -> str:
@@ -154,20 +156,27 @@ def learn_encoder(
     if kind not in ENCODERS:
         known = ", ".join(ENCODERS)
         raise ParamError(f"no encoder is called {kind!r}; known: {known}", place=("encoder",))
-    digest = hashlib.blake2b(digest_size=16)
-    for text in texts:
-        content = text.encode("utf-8", "surrogatepass")
-        digest.update(b"%d " % len(content) + content)
-    key = (kind, seed, digest.digest())
-    learnt = _learnt.pop(key, None)
-    if learnt is None:
+    key = (kind, seed, _digest(texts))
+    encoder = _encoders.pop(key, None)
+    if encoder is None:
         some = np.random.default_rng(seed).permutation(len(texts))[:LEARNT_FROM]
         encoder = ENCODERS[kind].fit([texts[place] for place in np.sort(some)], seed=seed)
-        learnt = encoder, encoder.encode(texts)
-    _learnt[key] = learnt
-    while len(_learnt) > KEPT:
-        _learnt.popitem(last=False)
-    return learnt
+    _encoders[key] = encoder
+    while len(_encoders) > KEPT:
+        _encoders.popitem(last=False)
+    return encoder, vectors_of(encoder, texts)
+
+
+def vectors_of(encoder: Encoder, texts: Sequence[str]) -> Floats:
+    """`encoder.encode(texts)`; the latest are kept, up to `KEPT_BYTES` of them."""
+    key = (encoder, _digest(texts))
+    vectors = _vectors.pop(key, None)
+    if vectors is None:
+        vectors = encoder.encode(texts)
+    _vectors[key] = vectors
+    while len(_vectors) > 1 and sum(kept.nbytes for kept in _vectors.values()) > KEPT_BYTES:
+        _vectors.popitem(last=False)
+    return vectors
 
 
 def encoder_from_params(table: dict[str, Any]) -> Encoder:
@@ -197,6 +206,14 @@ def single(values: Any) -> Floats:
     """An array in single precision, which is what plans keep of what was learnt."""
     narrow: Floats = np.asarray(values, np.float32)
     return narrow
+
+
+def _digest(texts: Sequence[str]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        content = text.encode("utf-8", "surrogatepass")
+        digest.update(b"%d " % len(content) + content)
+    return digest.digest()
 
 
 def _read(text: str) -> str:

@@ -15,7 +15,7 @@ from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Sample
 from farthing.models.recording import Floats
-from farthing.signals.asking import about, buy_recorded, with_column
+from farthing.signals.asking import about, buy_recorded
 from farthing.signals.seen import Seen
 
 INSTRUCTION = """\
@@ -88,7 +88,7 @@ class Judge:
         asked = about(request, samples[int(seen.chosen[0])].text, self.instruction)
         said = await operation.call(self.model, asked, node=f"{node}/judge", kind="judge")
         grade = read_grade(said.text, self.scale)
-        return with_column(seen, self.column, math.nan if grade is None else grade)
+        return seen.with_column(self.column, math.nan if grade is None else grade)
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters."""

@@ -6,8 +6,9 @@ a recording it is called once for all questions, live for one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -63,6 +64,8 @@ class Seen:
     @cached_property
     def chosen(self) -> Ints:
         """Which sample gives the commonest answer first, shape (n,)."""
+        if self.answers.shape[1] == 1:
+            return np.zeros(len(self.answers), np.int64)
         place: Ints = self.votes.argmax(axis=1)
         return place
 
@@ -70,8 +73,16 @@ class Seen:
         """A column at the chosen samples, shape (n,); NaN where it is not known at all."""
         if name not in self.columns:
             return np.full(len(self.answers), np.nan)
-        values: Floats = np.take_along_axis(self.columns[name], self.chosen[:, None], 1)[:, 0]
+        told = self.columns[name]
+        if told.shape[1] == 1:
+            return told[:, 0]
+        values: Floats = np.take_along_axis(told, self.chosen[:, None], 1)[:, 0]
         return values
+
+    def with_column(self, name: str, value: float) -> Seen:
+        """The same with one value in a column for all samples; NaN if it is not known."""
+        column = {name: np.full(self.answers.shape, value)}
+        return replace(self, columns=ChainMap(column, self.columns))  # type: ignore[arg-type]
 
     @property
     def chosen_texts(self) -> list[str]:
@@ -114,17 +125,11 @@ def of_draw(draw: Draw, model: int, samples: int, prompts: Sequence[str] | None 
 
 def of_samples(model: str, prompt: str, samples: Sequence[Sample], codes: Codes) -> Seen:
     """Samples of one live request; `codes` is shared by all its models."""
-    names = dict.fromkeys((*OWN, *(name for sample in samples for name in sample.columns)))
-    columns = {name: _row([_number(sample, name) for sample in samples]) for name in names}
-    if any(sample.tokens for sample in samples):
-        quantiles = np.array([_quantiles(sample) for sample in samples])
-        for place, quantile in enumerate(QUANTILES):
-            columns[quantile_column(quantile)] = quantiles[None, :, place]
     return Seen(
         model,
         [prompt],
         np.array([[codes.of(sample.answer) for sample in samples]]),
-        columns,
+        _OfSamples(samples),
         [[sample.text for sample in samples]],
         [[sample.answer or "" for sample in samples]],
     )
@@ -133,10 +138,6 @@ def of_samples(model: str, prompt: str, samples: Sequence[Sample], codes: Codes)
 def quantile_column(quantile: float) -> str:
     """The column that holds a quantile of the tokens' log-probabilities."""
     return f"logprob_q{round(quantile * 100):02d}"
-
-
-def _row(values: list[float]) -> Floats:
-    return np.array([values], float)
 
 
 def _number(sample: Sample, name: str) -> float:
@@ -221,6 +222,38 @@ class _Columns(Mapping[str, Floats]):
         return name in self._names
 
     def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class _OfSamples(Mapping[str, Floats]):
+    """The columns of live samples, made when asked for."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+
+    @cached_property
+    def _names(self) -> dict[str, None]:
+        names = dict.fromkeys((*OWN, *(name for s in self._samples for name in s.columns)))
+        if any(sample.tokens for sample in self._samples):
+            names |= dict.fromkeys(map(quantile_column, QUANTILES))
+        return names
+
+    @cached_property
+    def _of_tokens(self) -> dict[str, Floats]:
+        rows = np.array([_quantiles(sample) for sample in self._samples])
+        return {quantile_column(q): rows[None, :, place] for place, q in enumerate(QUANTILES)}
+
+    def __getitem__(self, name: str) -> Floats:
+        if name not in self._names:
+            raise KeyError(name)
+        if name.startswith("logprob_q") and not any(name in s.columns for s in self._samples):
+            return self._of_tokens[name]
+        return np.array([[_number(sample, name) for sample in self._samples]], float)
+
+    def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:

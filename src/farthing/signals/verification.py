@@ -16,7 +16,7 @@ from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Sample
 from farthing.models.recording import Floats
-from farthing.signals.asking import about, buy_recorded, with_column
+from farthing.signals.asking import about, buy_recorded
 from farthing.signals.seen import Seen
 
 INSTRUCTION = """\
@@ -106,7 +106,7 @@ class Verification:
         share = sum(map(bool, told)) / len(told) if told else math.nan
         if self.logarithm and told:
             share = math.log(share) if share else -math.inf
-        return with_column(seen, self.column, share)
+        return seen.with_column(self.column, share)
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters."""
