@@ -48,6 +48,7 @@ class Operation:
         stream: whether the client wants the answer piece by piece.
         gateway: the process that has it, as the ledger knows it.
         budget, alpha: what the plan's certificate says about this operation.
+        certificate: the digest of the plan that makes this promise.
         drains: holds the calls that go on when the caller has left.
         id: made by `new_id`; None for a new one.
 
@@ -79,12 +80,14 @@ class Operation:
         gateway: str | None = None,
         budget: Cost | None = None,
         alpha: float | None = None,
+        certificate: str | None = None,
         drains: Drains = drains,
         id: str | None = None,
     ) -> None:
         self.id = id or new_id()
         self.models, self.prices, self.ledger, self.reader = models, prices, ledger, reader
         self.cap, self.budget, self.alpha, self.key = cap, budget, alpha, key
+        self.certificate = certificate
         self.attempts: list[Attempt] = []
         self.spent = Cost(0)
         self.unknown_attempts = 0
@@ -310,6 +313,8 @@ class Operation:
                 alpha=self.alpha,
                 error=error,
                 stopped=self.stopped,
+                certificate=self.certificate,
+                calls=len(self.attempts),
             )
         )
 

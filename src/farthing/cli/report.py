@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from farthing.budgets.spending import BudgetStatus
     from farthing.ledger.plan_report import Conformity, PlanReport
     from farthing.ledger.report import Report, Spend
+    from farthing.ledger.watches import Watch
 
 _NONE = "–"
 _COLUMNS = {
@@ -72,6 +73,9 @@ def report(
     for plan in made.plans:
         out.print()
         out.print(_plan_text(plan), soft_wrap=True)
+    for watch in {watch.plan: watch for watch in made.watches}.values():
+        out.print()
+        out.print(_watch_text(watch), soft_wrap=True, markup=False)
     for status in budgets:
         out.print()
         out.print(_budget_text(status), soft_wrap=True)
@@ -207,6 +211,40 @@ def _conformity_text(certificate: Conformity) -> str:
     if certificate.alpha is not None and low > certificate.alpha:
         text += "; the certificate does not hold here"
     return text
+
+
+def _watch_text(watch: Watch) -> str:
+    lines = [
+        f"Certificate of plan {watch.plan}, watched since {watch.since} (file {watch.digest[:15]}…)"
+    ]
+    monitor = watch.monitor
+    if watch.rate is None or watch.interval is None:
+        rate = "no request of known cost"
+    else:
+        low, high = watch.interval
+        rate = (
+            f"{monitor.violations} of {watch.operations} requests over {watch.budget} USD "
+            f"(counted), rate {watch.rate:.3f}, 95% interval {low:.3f} to {high:.3f}"
+        )
+    if monitor.unknown:
+        rate += f"; {monitor.unknown} more of unknown cost"
+    lines.append(f"  {rate}")
+    lines.append(
+        f"  e-value {watch.e_value:.3g} against a rate of at most {monitor.rate.alpha:.3g}, "
+        f"greatest {monitor.rate.peak:.3g}; an alarm at {watch.alarm_e_value:.3g}"
+    )
+    if monitor.costs is not None:
+        lines.append(
+            f"  e-value {monitor.costs.e_value:.3g} against costs as recorded, greatest "
+            f"{monitor.costs.peak:.3g}; told at {1 / monitor.costs.delta:.3g}"
+        )
+    if watch.alarm_at is not None:
+        lines.append(f"  ALARM since {watch.alarm_at}: the certificate does not hold")
+    if watch.drift_at is not None:
+        lines.append(f"  Costs are not as they were recorded since {watch.drift_at}")
+    if watch.alarm_at is not None or watch.drift_at is not None:
+        lines.append(f"  Make the plan anew from what its models answer now: {watch.advice}")
+    return "\n".join(lines)
 
 
 def _budget_text(status: BudgetStatus) -> str:

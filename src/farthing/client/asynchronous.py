@@ -83,6 +83,7 @@ class AsyncClient:
         self._streams: set[asyncio.Future[None]] = set()
         self._starting: asyncio.Future[None] | None = None
         self._switch: asyncio.Future[None] | None = None
+        self._certificates: asyncio.Future[None] | None = None
         self._closed = False
         self.chat = AsyncChat(self)
         self.embeddings = AsyncEmbeddings(self)
@@ -103,7 +104,8 @@ class AsyncClient:
         if self._closed:
             return 0
         self._closed = True
-        tasks = [task for task in (*self._streams, self._starting, self._switch) if task]
+        kept = (self._starting, self._switch, self._certificates)
+        tasks = [task for task in (*self._streams, *kept) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -130,6 +132,9 @@ class AsyncClient:
         await asyncio.shield(self._starting)
         if self._switch is None and self._service.switch is not None:
             self._switch = asyncio.ensure_future(self._service.switch.keep())
+        if self._certificates is None and self._service.certificates is not None:
+            keeping = self._service.certificates.keep(self._service)
+            self._certificates = asyncio.ensure_future(keeping)
 
     async def _seen(self) -> Service:
         """The service as the holder of the key sees it."""

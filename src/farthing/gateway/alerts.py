@@ -1,4 +1,4 @@
-"""Telling people that a soft budget is exceeded: a line in the log, and a webhook."""
+"""Telling people what they should know: a line in the log, and a webhook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE = aiohttp.ClientTimeout(total=10)
 
 
 class Alerts:
-    """Tells each soft budget that is exceeded at most once in `EVERY_S`.
+    """Tells each soft budget that is exceeded at most once in `EVERY_S`, and alarms once.
 
     Args:
         webhook: an address that gets a JSON object by POST; None only logs.
@@ -37,14 +37,19 @@ class Alerts:
         self._told[warning.name] = now
         logger.warning("%s; it is soft, the request is let through", warning.message)
         if self._webhook is not None:
-            drains.spawn(_post(self._webhook, warning))
+            drains.spawn(_post(self._webhook, _json(warning)))
+
+    def alarmed(self, told: dict[str, Any], drains: Drains) -> None:
+        """A plan's certificate does not hold, which is logged already. Does not wait."""
+        if self._webhook is not None:
+            drains.spawn(_post(self._webhook, told))
 
 
-async def _post(webhook: str, warning: Refusal) -> None:
+async def _post(webhook: str, told: dict[str, Any]) -> None:
     try:
         async with (
             aiohttp.ClientSession(timeout=_PATIENCE) as session,
-            session.post(webhook, json=_json(warning), allow_redirects=False) as answer,
+            session.post(webhook, json=told, allow_redirects=False) as answer,
         ):
             if answer.status >= 300:
                 logger.warning("the webhook of budgets answered with status %d", answer.status)

@@ -163,7 +163,7 @@ def _scopes(service: Service, call: Call, tags: Mapping[str, str], known: Known)
 
 def _known(service: Service, call: Call) -> Known:
     """What is known of `call` but for its length, until the minute ends: no price changes in it."""
-    key, minute = (call.model, call.request.n, service.bypassing), int(time.time()) // 60
+    key, minute = (call.model, call.request.n, service.skips(call.model)), int(time.time()) // 60
     known = service.known.get(key)
     if known is None or known.minute != minute:
         if len(service.known) >= _KEPT:

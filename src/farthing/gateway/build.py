@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import msgspec
 from yarl import URL
@@ -26,6 +27,7 @@ from farthing.cost.prices import FREE, Price, PriceBook
 from farthing.cost.usage import standard_tier
 from farthing.gateway.alerts import Alerts
 from farthing.gateway.bypass import SwitchReader
+from farthing.gateway.certificates import Certificates
 from farthing.gateway.config import (
     NAME,
     TOKEN_PRICES,
@@ -51,6 +53,10 @@ from farthing.policies.registry import from_params, models_of, policies_in
 from farthing.policies.stickiness import stick
 from farthing.signals import reader
 
+if TYPE_CHECKING:
+    from farthing.ledger.watches import Watched
+    from farthing.plan import Plan
+
 
 def open_service(config: Config) -> Service:
     """The service that `config` describes, with its ledger open.
@@ -68,6 +74,7 @@ def open_service(config: Config) -> Service:
         service.keys = open_keys(config)
     service.budgets = BudgetBook(where, service.ledger)
     service.switch = SwitchReader(where)
+    service.certificates = Certificates(where)
     return service
 
 
@@ -174,9 +181,37 @@ def build_plans(config: Config, models: Mapping[str, Model]) -> dict[str, Served
             check_policy(f"{path}: ", policy, models)
         policy = plan.policy if config.sticky == "off" else stick(plan.policy)
         plans[plan.name] = ServedPlan(
-            plan.name, tuple(plan.models), policy, plan.answer, plan.budget, plan.alpha
+            plan.name,
+            tuple(plan.models),
+            policy,
+            plan.answer,
+            plan.budget,
+            plan.alpha,
+            watched=_watched(config, plan),
+            on_alarm=config.on_alarm,
         )
     return plans
+
+
+def _watched(config: Config, plan: Plan) -> Watched | None:
+    """What is to be watched of a plan; None if it promises nothing."""
+    certificate = plan.certificate
+    if certificate is None or plan.digest is None:
+        return None
+    from farthing.ledger.watches import Watched
+
+    return Watched(
+        plan.name,
+        plan.digest,
+        tuple(plan.models),
+        certificate.budget,
+        certificate.alpha,
+        certificate.mode,
+        certificate.n_certify,
+        config.alarm_level,
+        tuple(plan.traffic.get("edges_usd", ())),
+        tuple(plan.traffic.get("counts", ())),
+    )
 
 
 def _table_plan(config: Config, models: Mapping[str, Model], name: str) -> ServedPlan:

@@ -23,6 +23,7 @@ from farthing.gateway.config import Config, HttpConfig, RecordedConfig, ReplicaC
 from farthing.gateway.ledger_address import ledger_address
 from farthing.gateway.ledger_options import ledger_options
 from farthing.gateway.server import without_otel
+from farthing.gateway.service import ServedPlan
 from farthing.gateway.tls import tls_context
 from farthing.ledger.address import Address
 from farthing.ledger.engines import cause, open_to_write
@@ -131,6 +132,36 @@ def _plans(found: _Found, config: Config, models: dict[str, Model]) -> None:
         with found.looking(f"plan {name}"):
             (plan,) = build_plans(msgspec.structs.replace(none, **alone), models).values()
             found.add("ok", f"plan {plan.name}", f"asks {', '.join(plan.models)}")
+            _certificate(found, config, plan)
+
+
+def _certificate(found: _Found, config: Config, plan: ServedPlan) -> None:
+    """What the ledger knows of the plan's promise; one that cannot be read is told elsewhere."""
+    watched = plan.watched
+    if watched is None:
+        return
+    from farthing.ledger.watches import read_watches
+
+    try:
+        watches = read_watches(ledger_address(config)[0])
+    except FarthingError:
+        return
+    for watch in watches:
+        if (watch.plan, watch.digest) != (watched.plan, watched.digest):
+            continue
+        for told, since in (
+            ("does not hold", watch.alarm_at),
+            ("may not hold, costs are not as they were recorded", watch.drift_at),
+        ):
+            if since is not None:
+                found.add(
+                    "warning",
+                    f"certificate of {plan.name}",
+                    f"{told}, since {since}; make the plan anew from what its models answer now: "
+                    f"{watch.advice}",
+                )
+        if watch.alarm_at is None and watch.drift_at is None:
+            found.add("ok", f"certificate of {plan.name}", f"holds, e-value {watch.e_value:.3g}")
 
 
 def _prices(found: _Found, config: Config, models: dict[str, Model]) -> None:

@@ -104,6 +104,8 @@ class LedgerConfig(_Section, frozen=True, kw_only=True):
 
 
 Stickiness = Literal["escalate", "off"]
+OnAlarm = Literal["widen", "warn"]
+Level = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 
 class PlansConfig(_Section, frozen=True, kw_only=True):
@@ -111,10 +113,15 @@ class PlansConfig(_Section, frozen=True, kw_only=True):
 
     Attributes:
         sticky: whether sessions go on with the stronger model that they came to.
+        on_alarm: what becomes of a plan whose certificate is found not to hold: it is answered
+            by its strongest model, or goes on.
+        alarm_level: the chance of a false alarm over a plan file's whole life.
     """
 
     files: tuple[Name, ...] = ()
     sticky: Stickiness = "escalate"
+    on_alarm: OnAlarm = "widen"
+    alarm_level: Level = 0.01
 
 
 class PlanConfig(_Section, frozen=True, kw_only=True):
@@ -316,6 +323,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         plan_files: plans to serve, as paths that hold from the working directory.
         plans: plans that have a table instead of a file, by name.
         sticky: whether sessions stay with the stronger model, where a plan does not say.
+        on_alarm, alarm_level: as in `PlansConfig`.
         lines: where the keys stand in the file.
     """
 
@@ -326,6 +334,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     plan_files: tuple[Path, ...]
     plans: Mapping[str, PlanConfig] = {}
     sticky: Stickiness = "escalate"
+    on_alarm: OnAlarm = "widen"
+    alarm_level: float = 0.01
     lines: Mapping[tuple[str, ...], int] = {}
 
     def error(self, message: str, *key: str) -> ConfigError:
@@ -406,6 +416,8 @@ def _build(
         plan_files=(),
         plans=named,
         sticky=plan_settings.sticky,
+        on_alarm=plan_settings.on_alarm,
+        alarm_level=plan_settings.alarm_level,
         lines=lines,
     )
     asks = gateway.token_env or gateway.keys

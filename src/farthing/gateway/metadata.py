@@ -7,6 +7,7 @@ from typing import Any
 from farthing.budgets import Operation
 from farthing.core.errors import RequestError
 from farthing.gateway.bypass import BypassedOperation
+from farthing.gateway.certificates import AlarmedOperation
 
 MAX_TAGS, MAX_LABEL = 16, 256
 
@@ -16,7 +17,8 @@ def farthing_json(operation: Operation, plan: str | None, answered_by: str) -> d
 
     `cost_usd` is null while the cost of any attempt is unknown; `known_cost_usd` is the sum of
     the others; `stopped` is "cap" if the operation's cap ended it before the plan had decided,
-    "abstained" if the plan gave no answer.
+    "abstained" if the plan gave no answer. `alarm` is "widened" or "warned" if the plan's
+    certificate was found not to hold, `bypass` true while plans are switched off.
     """
     basis = _basis(operation)
     told: dict[str, Any] = {
@@ -31,6 +33,8 @@ def farthing_json(operation: Operation, plan: str | None, answered_by: str) -> d
     }
     if isinstance(operation, BypassedOperation):
         told["bypass"] = True
+    if isinstance(operation, AlarmedOperation):
+        told["alarm"] = operation.alarm
     return told
 
 
@@ -43,6 +47,8 @@ def farthing_headers(
         headers["x-farthing-plan"] = plan
     if isinstance(operation, BypassedOperation):
         headers["x-farthing-bypass"] = "1"
+    if isinstance(operation, AlarmedOperation):
+        headers["x-farthing-alarm"] = operation.alarm
     if answered_by is not None:
         headers["x-farthing-answered-by"] = answered_by
     if done:

@@ -36,6 +36,7 @@ from farthing.ledger.store import State
 
 if TYPE_CHECKING:
     from farthing.gateway.service import Service
+    from farthing.ledger.watches import Watch
 
 TICK_S = 1.0
 MOST_BUDGETS = 50
@@ -62,6 +63,15 @@ class Metrics:
             "certificate_operations", "Operations of certified plans, by kept budget.", "plan kept"
         )
         self._alpha = gauge("certificate_alpha", "What a plan promises.", "plan", mode="livemax")
+        self._e_value = gauge(
+            "certificate_e_value",
+            "Capital of the bets against a promise, or against costs being as recorded.",
+            "plan monitor",
+            mode="livemax",
+        )
+        self._alarm = gauge(
+            "certificate_alarm", "1 once these bets have won.", "plan monitor", mode="livemax"
+        )
         self._refusals = counter("refusals", "Requests that a limit refused.", "limit")
         self._responses = counter("http_responses", "Answers by status.", "code")
         self._added = Histogram(
@@ -184,6 +194,13 @@ class Metrics:
             self._of(self._ledger, state).set(state == picture.ledger)
         for plan, alpha in picture.alphas.items():
             self._of(self._alpha, plan).set(alpha)
+        for plan, watch in picture.watches.items():
+            costs = watch.monitor.costs
+            self._of(self._e_value, plan, "rate").set(watch.e_value)
+            self._of(self._alarm, plan, "rate").set(watch.alarm_at is not None)
+            if costs is not None:
+                self._of(self._e_value, plan, "costs").set(costs.e_value)
+                self._of(self._alarm, plan, "costs").set(watch.drift_at is not None)
         for metric, amounts in zip(
             (self._held, self._exposed, self._lease), picture.budgets(), strict=True
         ):
@@ -211,6 +228,7 @@ class Picture:
         alphas: what plans promise, by name.
         amounts: picodollars reserved, in flight and leased, by budget.
         health: how the upstreams of each model do.
+        watches: what live traffic says of the plans' certificates, by name.
     """
 
     in_flight: int
@@ -221,6 +239,7 @@ class Picture:
     alphas: Mapping[str, float]
     amounts: Mapping[str, tuple[int, int, int]]
     health: Healths = field(default_factory=dict)
+    watches: Mapping[str, Watch] = field(default_factory=dict)
 
     def budgets(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Of `amounts` those reserved, in flight and leased; many budgets are told as one."""

@@ -74,6 +74,8 @@ class Reloader:
                 return False
             for text in self._needs_restart(config):
                 logger.warning("reloaded, but %s is as it was until a restart", text)
+            if new.certificates is not None:
+                await new.certificates.tell(new)
             old, self._config = self._service.exchange(new), config
             self._retire(old)
             logger.warning("reloaded %s", config.path)

@@ -119,6 +119,7 @@ async def serve(
                 metrics.keep(service.picture),
                 _reload_when(hung_up, reloader),
                 *(() if service.switch is None else (service.switch.keep(),)),
+                *(() if service.certificates is None else (service.certificates.keep(service),)),
             ),
         ):
             server = await _listen(doors, connections, config, tls, worker)

@@ -21,7 +21,8 @@ from farthing.core.request import Request
 from farthing.cost import PriceBook
 from farthing.gateway.alerts import Alerts
 from farthing.gateway.bypass import BypassedOperation, SwitchReader, straightened
-from farthing.gateway.config import GatewayConfig
+from farthing.gateway.certificates import Alarm, Certificates, kind_of, with_alarms
+from farthing.gateway.config import GatewayConfig, OnAlarm
 from farthing.gateway.connections import Connections
 from farthing.gateway.endpoint import Call
 from farthing.gateway.errors import AccessError, ForbiddenError
@@ -40,6 +41,7 @@ from farthing.signals import reader
 
 if TYPE_CHECKING:
     from farthing.gateway.budgeting import Known
+    from farthing.ledger.watches import Watched
 
 Reader = Callable[[str], str | None]
 
@@ -53,6 +55,9 @@ class ServedPlan:
         models: all that it may call, the strongest last.
         answer: the name of the way in which it reads answers.
         budget, alpha: an operation costs more than `budget` with probability `alpha` at most.
+        watched: that promise, as it is watched on live traffic; None if it is not.
+        on_alarm: what to do when it is found not to hold.
+        alarm: what was done; None if it holds, as far as is known.
     """
 
     name: str
@@ -61,6 +66,9 @@ class ServedPlan:
     answer: str = "text"
     budget: Cost | None = None
     alpha: float | None = None
+    watched: Watched | None = None
+    on_alarm: OnAlarm = "widen"
+    alarm: Alarm | None = None
 
 
 class Models(dict[str, Model]):
@@ -73,6 +81,7 @@ _SHARED = (
     "budgets",
     "drains",
     "switch",
+    "certificates",
     "metrics",
     "connections",
     "started",
@@ -96,11 +105,12 @@ class Service:
         alerts: tells of soft budgets that are exceeded.
         started: seconds since 1970.
         switch: whether plans are switched off; None if the gateway cannot be told.
+        certificates: what is known of plans' promises; None if they are not watched.
         metrics: what is counted; None if nothing is.
         connections: those of the clients; None if nothing limits them.
         bypassing: whether plans are switched off for the client at hand.
         current: what is served in place of this one, see `front`.
-        known: of requests by model or plan, number of answers and `bypassing`.
+        known: of requests by model or plan, number of answers and whether it `skips` the plan.
     """
 
     config: GatewayConfig
@@ -116,6 +126,7 @@ class Service:
     alerts: Alerts = field(default_factory=Alerts)
     started: int = field(default_factory=lambda: int(time.time()))
     switch: SwitchReader | None = None
+    certificates: Certificates | None = None
     metrics: Metrics | None = None
     connections: Connections | None = None
     bypassing: bool = False
@@ -123,6 +134,9 @@ class Service:
     known: dict[tuple[str, int, bool], Known] = field(init=False, default_factory=dict)
     _readers: dict[str, Reader] = field(init=False, default_factory=dict)
     _straight: dict[str, ServedPlan] | None = field(init=False, default=None)
+    _alarmed: tuple[frozenset[tuple[str, str]], dict[str, ServedPlan]] | None = field(
+        init=False, default=None
+    )
     _seen: dict[str, Service] = field(init=False, default_factory=dict)  # by the key's name
 
     async def start(self) -> None:
@@ -132,6 +146,8 @@ class Service:
                 await self.budgets.has_limits()
         if self.switch is not None:
             await self.switch.read()
+        if self.certificates is not None:
+            await self.certificates.tell(self)
 
     def front(self) -> Service:
         """What hands all requests on to this service, until it is exchanged for another."""
@@ -170,6 +186,7 @@ class Service:
             alphas={plan.name: plan.alpha for plan in plans if plan.alpha is not None},
             amounts={} if book is None else book.admission.amounts(),
             health=healths(self.models),
+            watches={} if self.certificates is None else self.certificates.picture(self.plans),
         )
 
     async def admit(self, authorization: str | None) -> Service:
@@ -189,7 +206,7 @@ class Service:
             return seen.bypassed()
         if self.switch is not None and self.switch.on:
             return seen.bypassed()
-        return seen
+        return seen.with_alarms()
 
     def wants_bypass(self, header: str) -> bool:
         """Whether the client at hand switches plans off for its request.
@@ -217,6 +234,19 @@ class Service:
             self._straight = straightened(self.plans)
         seen = copy.copy(self)
         seen.plans, seen.bypassing = self._straight, True
+        return seen
+
+    def with_alarms(self) -> Service:
+        """The same service, with what alarms have made of its plans."""
+        if self.certificates is None or not self.certificates.alarmed:
+            return self
+        alarmed = self.certificates.alarmed
+        if self._alarmed is None or self._alarmed[0] is not alarmed:
+            has_alarm = self.certificates.has_alarm
+            names = [name for name, plan in self.plans.items() if has_alarm(plan.watched)]
+            self._alarmed = alarmed, with_alarms(self.plans, names)
+        seen = copy.copy(self)
+        seen.plans = self._alarmed[1]
         return seen
 
     async def _authenticated(self, authorization: str | None) -> Service:
@@ -253,6 +283,11 @@ class Service:
             return False
         return self.caller is None or self.caller.may_use(name, plan=plan)
 
+    def skips(self, name: str) -> bool:
+        """Whether what is called `name` is a plan that its strongest model stands in for."""
+        plan = self.plans.get(name)
+        return plan is not None and (self.bypassing or plan.alarm == "widened")
+
     @property
     def names(self) -> list[str]:
         """The plans and models that the client at hand may ask for."""
@@ -281,7 +316,7 @@ class Service:
         answer = plan.answer if plan else self.config.answer
         if call.request.wants_json:
             answer = "json"
-        kind = BypassedOperation if plan and self.bypassing else Operation
+        kind = BypassedOperation if plan and self.bypassing else kind_of(plan)
         return kind(
             self.models,
             prices=self.prices,
@@ -290,6 +325,7 @@ class Service:
             reader_name=answer,
             budget=plan.budget if plan else None,
             alpha=plan.alpha if plan else None,
+            certificate=plan.watched.digest if plan and plan.watched else None,
             gateway=self.budgets.gateway if self.budgets else None,
             id=id,
             cap=cap,
@@ -361,6 +397,8 @@ class Service:
             self.keys.close()
         if self.switch is not None:
             self.switch.close()
+        if self.certificates is not None:
+            self.certificates.close()
         if self.budgets is not None:
             await self.budgets.aclose()
         await self.ledger.close()

@@ -26,6 +26,7 @@ from farthing.ledger.schema import (
     timestamp,
 )
 from farthing.ledger.tags import tag
+from farthing.ledger.watches import Watch, watches
 
 By = Literal["model", "plan", "key", "day", "user", "team", "kind"]
 TAG = "tag:"
@@ -104,6 +105,8 @@ class Report:
         stopped: operations that their own cap ended, with the answer that they had; they are
             among those that ended "ok".
         plans: for each plan, what it saved and whether its certificate holds.
+        watches: what live traffic says of each certified plan file, of all time; of a plan's
+            files the one that was first seen last comes last.
         removed: what is in no sum, since it was too old to be kept; None if nothing is.
     """
 
@@ -115,6 +118,7 @@ class Report:
     stopped: int
     plans: tuple[PlanReport, ...]
     removed: Gone | None = None
+    watches: tuple[Watch, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Safe for JSON; amounts are decimal strings in USD."""
@@ -126,6 +130,7 @@ class Report:
             "operations": self.outcomes,
             "stopped_by_cap": self.stopped,
             "plans": [plan.as_json() for plan in self.plans],
+            "watches": [watch.as_json() for watch in self.watches],
             "removed": None if self.removed is None else self.removed.as_json(),
         }
 
@@ -161,6 +166,7 @@ def make_report(
             stopped=_stopped(connection, since),
             plans=tuple(plan_reports(connection, since, price, seed)),
             removed=gone(connection, since),
+            watches=tuple(watches(connection)),
         )
 
 

@@ -142,6 +142,8 @@ class OutcomeRow:
         error: what went wrong, when `status` is "failed", "refused" or "lost".
         stopped: "cap" if the operation's cap ended it, with the answer that it had then;
             "abstained" if its policy gave no answer.
+        certificate: the digest of the plan whose certificate it is under; None if of none.
+        calls: how many attempts had begun by then; some may be booked later. None if not told.
     """
 
     operation_id: str
@@ -154,6 +156,8 @@ class OutcomeRow:
     alpha: float | None = None
     error: str | None = None
     stopped: str | None = None
+    certificate: str | None = None
+    calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

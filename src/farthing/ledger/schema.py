@@ -39,7 +39,7 @@ from farthing.ledger.rows import (
     ReservationRow,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The version of the tables below; the number of the newest migration."""
 
 LEAVES_OF_VERSION_2 = ("cache_write_1h", "input_audio", "output_audio", "input_image")
@@ -131,6 +131,8 @@ outcomes = Table(
     Column("alpha", Double),
     Column("error", Text),
     Column("stopped", Text),
+    Column("certificate", Text),
+    Column("calls", Integer),
     sqlite_with_rowid=False,
 )
 
@@ -277,6 +279,27 @@ removals = Table(
 )
 """What was taken out of the ledger by its rule of retention."""
 
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("plan", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("models", Text, nullable=False),
+    Column("budget_pico", BigInteger, nullable=False),
+    Column("alpha", Double, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("level", Double, nullable=False),
+    Column("since", Text, nullable=False),
+    Column("seen_at", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("looks", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("alarm_at", Text),
+    Column("drift_at", Text),
+    sqlite_with_rowid=False,
+)
+"""What live traffic says of each plan file's certificate; see `farthing.ledger.watches`."""
+
 alembic_version = Table(
     "alembic_version",
     metadata,
@@ -396,6 +419,8 @@ def outcome_values(row: OutcomeRow) -> dict[str, Any]:
         "alpha": row.alpha,
         "error": row.error,
         "stopped": row.stopped,
+        "certificate": row.certificate,
+        "calls": row.calls,
     }
 
 

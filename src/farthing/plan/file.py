@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
+from farthing.core.canonical import canonical
 from farthing.core.errors import FarthingError, PlanError
 from farthing.core.money import Cost
 from farthing.core.protocols import Policy
@@ -78,6 +81,10 @@ class Plan:
         baselines: name, quality and cost_usd_mean of what the plan is compared with.
         evidence: the policies that were searched, best first: name, quality and cost_usd_mean
             on questions that they were not learnt from.
+        traffic: its costs on the certification questions in bins, `edges_usd` between these and
+            `counts`, half of the questions each; live costs are watched against them.
+        digest: of the file that it was read from, but for comments and white space; None if of
+            none.
     """
 
     name: str
@@ -89,6 +96,8 @@ class Plan:
     expected: Mapping[str, float | None] = field(default_factory=dict)
     baselines: tuple[Mapping[str, Any], ...] = ()
     evidence: tuple[Mapping[str, Any], ...] = ()
+    traffic: Mapping[str, Any] = field(default_factory=dict)
+    digest: str | None = field(default=None, compare=False)
 
     @property
     def budget(self) -> Cost | None:
@@ -170,7 +179,8 @@ def dumps(plan: Plan, beside: str = "") -> str:
         table["n_certify"] = certificate.n_certify
         table["violations"] = certificate.violations
         text["certificate"] = table
-    for name, values in (("source", plan.source), ("expected", plan.expected)):
+    tables_told = {"source": plan.source, "expected": plan.expected, "traffic": plan.traffic}
+    for name, values in tables_told.items():
         table = tomlkit.table()
         for key, value in values.items():
             if value is not None:
@@ -213,7 +223,7 @@ def _plan(data: dict[str, Any], folder: Path) -> Plan:
     if schema != SCHEMA:
         raise PlanError(f"schema {schema!r} is not known to this version, which reads {SCHEMA}")
     known = {"schema", "name", "models", "answer", "policy", "certificate", "source", "expected"}
-    unknown = sorted(set(data) - known - {"arrays", "baselines", "evidence"})
+    unknown = sorted(set(data) - known - {"arrays", "baselines", "evidence", "traffic"})
     if unknown:
         raise PlanError(f"unknown key {unknown[0]!r}")
     policy = dict(data["policy"])
@@ -254,7 +264,20 @@ def _plan(data: dict[str, Any], folder: Path) -> Plan:
         data.get("expected", {}),
         tuple(data.get("baselines", ())),
         tuple(data.get("evidence", ())),
+        _traffic(data.get("traffic", {})),
+        "sha256:" + hashlib.sha256(canonical(data).encode()).hexdigest(),
     )
+
+
+def _traffic(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The table `traffic`; PlanError unless it is bins and how many requests are in each."""
+    if not table:
+        return {}
+    edges, counts = table["edges_usd"], table["counts"]
+    ascending = all(low < high for low, high in pairwise(edges))
+    if not ascending or len(counts) != len(edges) + 1 or any(count < 0 for count in counts):
+        raise PlanError("traffic: want edges_usd that ascend, and one more counts than edges")
+    return dict(table)
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from farthing.core.errors import DataError
 from farthing.models.draw import cost_column, draw
 from farthing.models.recording import Recording
+from farthing.plan._traffic import traffic
 from farthing.plan.calibrate import Promise, calibrate
 from farthing.plan.evaluate import Baseline
 from farthing.plan.file import Certificate, Plan
@@ -85,6 +86,7 @@ def make_plan(
             "violation_rate": found.violations / found.certify,
         },
         tuple(baseline_row(baseline) for baseline in found.baselines),
+        traffic=traffic(result.cost, seed),
     )
 
 

@@ -20,6 +20,7 @@ from farthing.core.money import PICO_PER_USD
 from farthing.core.protocols import Policy
 from farthing.models.draw import Draw, draw
 from farthing.models.recording import Floats, Ints, Recording
+from farthing.plan._traffic import traffic
 from farthing.plan.c3po import C3po
 from farthing.plan.calibrate import Promise, feasible_budget, split
 from farthing.plan.evaluate import Result, baselines
@@ -147,6 +148,7 @@ def search_plan(
         },
         tuple(baseline_row(row) for row in baselines(Outcomes(new[0]), result.cost_usd_mean)),
         tuple(_evidence(judged, winner, promise.budget.pico, allowed)),
+        traffic=traffic(result.cost, seed),
     )
 
 
