@@ -73,9 +73,24 @@ def test_of_long_texts_both_ends_are_read(kind: str) -> None:
 
 def test_learns_once_from_the_same_texts() -> None:
     first, vectors = learn_encoder(TEXTS, "tfidf", seed=3)
-    assert learn_encoder(list(TEXTS), "tfidf", seed=3) == (first, vectors)
+    again, same = learn_encoder(list(TEXTS), "tfidf", seed=3)
+    assert again is first
+    assert same is vectors
     assert learn_encoder(TEXTS[:-1], "tfidf", seed=3)[0] is not first
     assert learn_encoder(TEXTS, "tfidf", seed=4)[0] is not first
+
+
+def test_keeps_as_many_vectors_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, vectors = learn_encoder(TEXTS, "tfidf", seed=5)
+    monkeypatch.setattr(encoder, "KEPT_BYTES", vectors.nbytes + vectors.nbytes // 2)
+    half = encoder.vectors_of(made, TEXTS[:30])
+    assert encoder.vectors_of(made, TEXTS) is vectors
+    assert encoder.vectors_of(made, TEXTS[:30]) is half
+    other = encoder.vectors_of(made, TEXTS[1:])
+    assert encoder.vectors_of(made, TEXTS[1:]) is other
+    again = encoder.vectors_of(made, TEXTS)
+    assert again is not vectors
+    assert np.array_equal(again, vectors)
 
 
 def test_learns_from_some_of_very_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from farthing.core.response import Response
 from farthing.models.draw import Draw
 from farthing.models.recording import Floats, Ints
 from farthing.policies.decisions import PRICES, Decisions
-from farthing.signals.encoder import Encoder, encoder_from_params
+from farthing.signals.encoder import Encoder, encoder_from_params, vectors_of
 from farthing.signals.seen import Prompts
 
 
@@ -94,7 +94,7 @@ class Router:
         """The vectors of a draw's prompts, kept in `memo`."""
         key = ("vectors", self.encoder)
         if key not in memo:
-            memo[key] = self.encoder.encode(Prompts(draw))
+            memo[key] = vectors_of(self.encoder, Prompts(draw))
         vectors: Floats = memo[key]
         return vectors
 
