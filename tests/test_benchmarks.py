@@ -209,3 +209,8 @@ def test_streams():
 def test_passages():
     done = run("passages.py", "--documents", 5, "--lengths", "1500")
     assert "| 1500 | 2 of 8 | 4 |" in done.stdout
+
+
+def test_demonstrations():
+    done = run("demonstrations.py", "--items", 22, "--shown", "1")
+    assert "skipped" in done.stdout or "| 1 | " in done.stdout

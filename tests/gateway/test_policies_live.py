@@ -163,6 +163,12 @@ explore = 0.0
         last = next(one for one in reversed(told) if not one["farthing"]["attempts"])
         assert last["farthing"]["answered_by"] in (f"{kind}/logistic", f"{kind}/network")
         assert last["farthing"]["cost_usd"] == "0"
+        async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+            chunks = await client.chat.completions.create(
+                model="p", stream=True, messages=[{"role": "user", "content": EASY}]
+            )
+            text = [c.choices[0].delta.content or "" async for c in chunks if c.choices]
+            assert "".join(text).split()[-1] == "7"
 
 
 async def test_demonstrations_reach_the_student(tmp_path: Path) -> None:
