@@ -15,9 +15,10 @@ import pytest
 from aiohttp import web
 from openai import AsyncOpenAI
 
+from farthing.core.errors import PlanError
 from farthing.core.request import Request
 from farthing.gateway.app import create_app
-from farthing.gateway.build import open_service
+from farthing.gateway.build import build_service, open_service
 from farthing.gateway.config import load
 from farthing.gateway.service import ServedPlan
 from farthing.models import tiny
@@ -114,6 +115,16 @@ async def test_what_is_learnt_is_served_from_its_plan(
             told = (await ask(url, recorded.recording.questions[question]))["farthing"]
             assert told["answered_by"] == recorded.models[done.model[question]]
             assert told["attempts"] == done.calls[question]
+
+
+def test_hops_that_look_at_log_probabilities_need_models_that_show_them(tmp_path: Path) -> None:
+    policy = Hops(("small", "claude"), (1, 1), np.array([0]), np.array([0]), "mean_logprob")
+    save_plan(Plan("p", policy, policy.asks, "last-number"), tmp_path / "plan.toml")
+    claude = '[models.claude]\nkind = "http"\napi = "anthropic"\nbase_url = "http://127.0.0.1:9"\n'
+    path = tmp_path / "farthing.toml"
+    path.write_text(f'{CONFIG}{claude}[plans]\nfiles = ["plan.toml"]\n')
+    with pytest.raises(PlanError, match=r"plan.toml: 'claude' cannot be asked as the plan does"):
+        build_service(load(path))
 
 
 async def test_a_client_is_told_that_no_answer_is_given(recorded: Draw, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from farthing.models.recorded import RecordedModel
 from farthing.models.replicas import Upstreams
 from farthing.policies.cascade import VOTING, Cascade
 from farthing.policies.cascade_routing import CascadeRouting
+from farthing.policies.hops import Hops
 from farthing.policies.scored import ScoredCascade
 from farthing.signals.column import Column
 from farthing.signals.judge import Judge
@@ -28,6 +29,10 @@ def check_policy(where: str, policy: Policy, models: Mapping[str, Model]) -> Non
     for name, signal in _signals(policy):
         if name in models:
             _check_signal(where, signal, name, models)
+    if isinstance(policy, Hops) and policy.column:
+        for name in policy.models:
+            if name in models:
+                _check_asking(where, models[name], name, logprobs=True)
 
 
 def _signals(policy: Policy) -> Iterator[tuple[str, Signal]]:
