@@ -159,8 +159,7 @@ def _baselines(
     for name, model in named.items():
         one = bench.singles[model]
         gap = float(best.right.mean() - one.right.mean())
-        label = f"{name} ({bench.models[model]})"
-        found.append(Row(label, **_point(bench, one), oracle_gap=gap, baseline=True))
+        found.append(Row(name, **_point(bench, one), oracle_gap=gap, baseline=True))
     cost = alone[-1][0] / 2
     x, y = zip(*alone, strict=True)
     found.append(

@@ -24,10 +24,11 @@ def table(bench: Bench) -> RenderableType:
     truth = "" if bench.truth == "correct" else ", right means as the best model answers"
     title = Text.assemble(
         (Path(bench.recording).name, "bold"),
-        f": {bench.draw.questions} questions, learnt from {bench.learnt_from} or more, "
-        f"{len(bench.models)} models{truth}",
+        f": {bench.draw.questions} questions, learnt from {bench.learnt_from} or more{truth}\n"
+        f"models: {', '.join(bench.models)}",
     )
-    parts: list[RenderableType] = [title, Text(), _points(judged), Text(), _curves(judged)]
+    parts: list[RenderableType] = [title, Text(), _points(judged), Text()]
+    parts += [_equals(judged), Text(), _curves(judged)]
     skipped = [row for row in found if row.skipped]
     if skipped:
         parts.append(Text())
@@ -36,25 +37,10 @@ def table(bench: Bench) -> RenderableType:
 
 
 def _points(found: Sequence[Row]) -> Table:
-    made = Table(
-        title="Measured on recorded answers; half: of the best model's mean cost; equal: as good "
-        "as it, as far as the learning questions tell; 95 % intervals",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
+    made = _table(
+        "At half of the best model's mean cost; measured on recorded answers, 95 % intervals",
+        ("quality", "", "USD", "over random mix", "regret", "over cost", "most"),
     )
-    made.add_column("policy", no_wrap=True)
-    for name in (
-        "quality at half",
-        "",
-        "USD",
-        "over random mix",
-        "regret",
-        "over cost: mean, most",
-    ):
-        made.add_column(name, justify="left" if not name else "right", no_wrap=True)
-    made.add_column("saving at equal", justify="right", no_wrap=True)
-    made.add_column("quality there", justify="right", no_wrap=True)
     for row in found:
         made.add_row(
             row.name,
@@ -63,26 +49,34 @@ def _points(found: Sequence[Row]) -> Table:
             "" if row.cost_usd_mean is None else f"{row.cost_usd_mean:.3g}",
             _beyond_chance(row.gain, row.gain_interval, signed=True),
             _percent(row.regret),
-            _over(row.violations),
-            _beyond_chance(row.saving, row.saving_interval, signed=False),
-            ""
-            if row.lost is None
-            else f"{100 * row.lost:+.1f} {_span(row.lost_interval, '{:+.1f}')}",
+            _percent(float(np.mean(row.violations)) if row.violations else None),
+            _percent(max(row.violations, default=None)),
             style="dim" if row.baseline else "bold" if row.gains else "",
         )
     return made
 
 
-def _curves(found: Sequence[Row]) -> Table:
-    made = Table(
-        title="Along the whole curve, from always the cheapest to always the best",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
+def _equals(found: Sequence[Row]) -> Table:
+    made = _table(
+        "As good as the best model, to within a point, as far as the learning questions tell",
+        ("saving", "quality above the best model's"),
     )
-    made.add_column("policy", no_wrap=True)
-    for name in ("AIQ", "APGR", "CPT(50)", "CPT(80)", "to Pareto", "to oracle at half"):
-        made.add_column(name, justify="right", no_wrap=True)
+    for row in found:
+        if row.saving is not None:
+            made.add_row(
+                row.name,
+                _beyond_chance(row.saving, row.saving_interval, signed=False),
+                _signed(row.lost, row.lost_interval),
+                style="bold" if row.saves else "",
+            )
+    return made
+
+
+def _curves(found: Sequence[Row]) -> Table:
+    made = _table(
+        "Along the whole curve, from always the cheapest to always the best",
+        ("AIQ", "APGR", "CPT(50)", "CPT(80)", "to Pareto", "to oracle at half"),
+    )
     for row in found:
         if row.aiq is None:
             continue
@@ -110,6 +104,14 @@ def check_plot(path: Path) -> None:
         raise DataError(f"{path}: no plot is written as {path.suffix!r}; try .png or .svg")
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}")
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    made.add_column("policy", no_wrap=True)
+    for name in columns:
+        made.add_column(name, justify="right" if name else "left", no_wrap=True)
+    return made
 
 
 def plot(benches: Sequence[Bench], path: Path) -> None:
@@ -181,9 +183,3 @@ def _beyond_chance(value: float | None, interval: Interval | None, *, signed: bo
 
 def _signed(value: float | None, interval: Interval | None) -> str:
     return "" if value is None else f"{100 * value:+.1f} {_span(interval, '{:+.1f}')}"
-
-
-def _over(rates: Sequence[float]) -> str:
-    if not rates:
-        return ""
-    return f"{100 * float(np.mean(rates)):.1f}, {100 * max(rates):.1f}"
