@@ -18,7 +18,7 @@ from farthing.signals.encoder import single
 NEIGHBOURS = (5, 10, 20, 40, 80, 160)
 SHRINK = (5.0, 20.0, 80.0, 320.0, 1e6)
 BLOCK = 256
-SAME = 1e-9
+SAME = 2e-7  # more than single precision rounds a likeness by
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +91,12 @@ def _neighbours(
     """For each count the number of nearest questions and their summed rightness, by row."""
     last = likeness.shape[1]
     places = [last - min(count, last) for count in counts]
-    ordered = np.partition(likeness, places, axis=1)
+    ordered = np.partition(likeness.astype(np.float32), places, axis=1)
     found = []
     for place in places:
-        near = (likeness >= ordered[:, place, None] - SAME).astype(float)
-        found.append((near.sum(axis=1, keepdims=True), near @ right))
+        row, near = np.nonzero(likeness >= ordered[:, place, None].astype(float) - SAME)
+        begin = np.searchsorted(row, np.arange(len(likeness) + 1))
+        found.append((np.diff(begin)[:, None], np.add.reduceat(right[near], begin[:-1], axis=0)))
     return found
 
 
