@@ -66,7 +66,7 @@ class BypassedOperation(_Operation):
 def straightened(plans: Mapping[str, ServedPlan]) -> dict[str, ServedPlan]:
     """The plans, each answered by its strongest model; they promise nothing."""
     return {
-        name: replace(plan, policy=Straight(plan.models[-1]), budget=None, alpha=None, watched=None)
+        name: replace(plan, policy=Straight(plan.models[-1]), budget=None, alpha=None)
         for name, plan in plans.items()
     }
 

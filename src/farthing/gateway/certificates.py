@@ -68,7 +68,6 @@ def with_alarms(plans: Mapping[str, ServedPlan], alarmed: Iterable[str]) -> dict
                 policy=Widened(plan.models[-1]),
                 budget=None,
                 alpha=None,
-                watched=None,
                 alarm="widened",
             )
     return found

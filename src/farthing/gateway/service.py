@@ -70,6 +70,11 @@ class ServedPlan:
     on_alarm: OnAlarm = "widen"
     alarm: Alarm | None = None
 
+    @property
+    def certificate(self) -> str | None:
+        """The digest of the file that promises something of a request; None if nothing does."""
+        return None if self.watched is None or self.budget is None else self.watched.digest
+
 
 class Models(dict[str, Model]):
     """Models by name, which can be watched for their last use."""
@@ -325,7 +330,7 @@ class Service:
             reader_name=answer,
             budget=plan.budget if plan else None,
             alpha=plan.alpha if plan else None,
-            certificate=plan.watched.digest if plan and plan.watched else None,
+            certificate=plan.certificate if plan else None,
             gateway=self.budgets.gateway if self.budgets else None,
             id=id,
             cap=cap,
