@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("dir", nargs="?", type=Path)
     parser.add_argument("--only", help="names of recordings, by commas")
     parser.add_argument("--policies", help="names of policies, by commas")
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--speed", action="store_true")
@@ -74,7 +75,7 @@ def main() -> None:
         try:
             one = bench(
                 load_recording(found[name]), models=MODELS.get(name), methods=methods,
-                samples=options.samples,
+                samples=options.samples, jobs=options.jobs,
             )  # fmt: skip
         except DataError as error:
             print(f"{name}: {error}\n")
@@ -176,7 +177,12 @@ def _speed(methods: Iterable[str], questions: int) -> None:
     promise = Promise(Cost.from_usd("0.002"), 0.2, "pac", 0.1)
     spent = _seconds(
         lambda: search_plan(
-            recording, promise, models=["m0", "m1", "m2", "m3"], methods=list(methods), samples=1
+            recording,
+            promise,
+            models=["m0", "m1", "m2", "m3"],
+            methods=list(methods),
+            samples=1,
+            jobs=2,
         )
     )
     print(f"plan --search over {len(list(methods))} policies, {questions} questions: {spent:.0f} s")

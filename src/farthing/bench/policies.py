@@ -7,8 +7,9 @@ is judged on. Which models take part, and their order, is set before, the same f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from farthing.plan.outcomes import Bools
 from farthing.plan.selection import (
     INNER_FOLDS,
     METHODS,
+    Progress,
     Tried,
     candidates,
     folds,
+    for_each,
     out_of_fold,
     strongest_answers,
     try_all,
@@ -37,8 +40,6 @@ that of the best, in equal ratios. The last operating point is at half the best 
 HALF = BUDGETS
 MARGIN = 0.01
 """How much quality "as good as the best model" may lack, where places are chosen."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def bench(
     outer: int = 5,
     truth: Truth = "correct",
     seed: int = 0,
+    jobs: int = 1,
     progress: Progress = lambda name, done, total: None,
 ) -> Bench:
     """Judge each method; those that the recording is not fit for are skipped, with the reason.
@@ -126,11 +128,10 @@ def bench(
         fold[other] = number
     singles = tuple(_single(drawn, right, model) for model in range(len(drawn.models)))
     names = list(methods or METHODS)
-    judged = []
-    for place, name in enumerate(names):
-        progress(name, place, len(names))
-        judged.append(_judge(name, drawn, right, split, seed))
-    progress("", len(names), len(names))
+    judged = for_each(
+        names, partial(_judge, drawn=drawn, right=right, split=split, seed=seed),
+        jobs=jobs, progress=progress,
+    )  # fmt: skip
     learnt_from = min(len(learn) for learn, _ in split)
     return Bench(recording.path, drawn, truth, singles, tuple(judged), fold, learnt_from)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +35,9 @@ def policies(
         typer.Option(help="What is right: the recording's marks, or the strongest's answer."),
     ] = "correct",
     seed: Annotated[int, typer.Option(help="Of the draw of samples and the folds.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes. Default: as many as there are cores.", min=1)
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot (.png, .svg, .pdf).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -66,6 +70,7 @@ def policies(
                     outer=folds,
                     truth=truth,
                     seed=seed,
+                    jobs=jobs or os.cpu_count() or 1,
                     progress=lambda name, n, _, task=task, path=path: bar.update(  # type: ignore[misc]
                         task, completed=n, description=f"{path.name}: {name}"
                     ),

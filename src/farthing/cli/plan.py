@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -78,6 +79,10 @@ def plan(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw of samples and the split.")] = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="With --search: processes. Default: as many as cores.", min=1),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(help="By which clients call the plan. Default: the file's name."),
@@ -112,7 +117,7 @@ def plan(
     answers = load_recording(recording)
     try:
         if search:
-            made = _search(answers, promise, asked, counts, policies, truth, told)
+            made = _search(answers, promise, asked, counts, policies, truth, jobs, told)
         else:
             from farthing.plan.make import make_plan
 
@@ -146,6 +151,7 @@ def _search(
     samples: list[int],
     policies: str | None,
     truth: Literal["correct", "agreement"] | None,
+    jobs: int | None,
     told: dict[str, Any],
 ) -> Plan:
     from rich.progress import Progress
@@ -169,8 +175,9 @@ def _search(
             methods=names,
             samples=samples if models is not None else samples[0],
             truth=truth,
+            jobs=jobs or os.cpu_count() or 1,
             progress=lambda name, done, _: bar.update(
-                task, completed=done, description=f"learning {name}" if name else "certifying"
+                task, completed=done, description=f"learnt {name}"
             ),
             **told,
         )

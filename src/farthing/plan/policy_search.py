@@ -8,8 +8,9 @@ question that certifies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from farthing.plan.outcomes import Outcomes
 from farthing.plan.selection import (
     INNER_FOLDS,
     METHODS,
+    Progress,
     Tried,
     candidates,
+    for_each,
     out_of_fold,
     try_all,
 )
@@ -41,7 +44,6 @@ from farthing.risk.sequence import certified_marginal, certified_pac
 
 RESAMPLES = 500
 MARGIN = 0.01
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def search_plan(
     answer: str | None = None,
     seed: int = 0,
     name: str = "plan",
+    jobs: int = 1,
     progress: Progress = lambda name, done, total: None,
 ) -> Plan:
     """The plan of the best policy that keeps the promise, with the others as evidence.
@@ -105,7 +108,7 @@ def search_plan(
     pilot, certify = split(drawn.questions, promise, 0.5, seed)
     known = drawn.select(pilot), [r[pilot] for r in right]
     new = drawn.select(certify), [r[certify] for r in right]
-    judged = _judge(list(methods or METHODS), known, seed, progress)
+    judged = _judge(list(methods or METHODS), known, seed, jobs, progress)
     ladders = _Ladders(known, new, seed)
     allowed = promise.allowed(len(certify)) / len(certify)
     winner = _winner(judged, promise.budget.pico, allowed)
@@ -162,21 +165,22 @@ def _truth(drawn: Draw, asked: Truth | None) -> tuple[Truth, list[Floats]]:
 
 
 def _judge(
-    names: Sequence[str], known: tuple[Draw, list[Floats]], seed: int, progress: Progress
+    names: Sequence[str], known: tuple[Draw, list[Floats]], seed: int, jobs: int, progress: Progress
 ) -> list[Entry]:
     """The methods that can learn from the pilot half; DataError with the reasons if none can."""
-    judged, reasons = [], []
-    for place, name in enumerate(names):
-        progress(name, place, len(names))
-        try:
-            tried = out_of_fold(METHODS[name], *known, count=INNER_FOLDS, seed=seed + 1)
-            judged.append(Entry(name, tried))
-        except (DataError, ExtraError) as error:
-            reasons.append(f"{name}: {error}")
-    progress("", len(names), len(names))
+    found = for_each(names, partial(_try, known=known, seed=seed), jobs=jobs, progress=progress)
+    judged = [entry for entry in found if isinstance(entry, Entry)]
     if not judged:
-        raise DataError("; ".join(reasons))
+        raise DataError("; ".join(str(entry) for entry in found))
     return judged
+
+
+def _try(name: str, known: tuple[Draw, list[Floats]], seed: int) -> Entry | str:
+    """One method on the pilot half, or why it cannot learn from it."""
+    try:
+        return Entry(name, out_of_fold(METHODS[name], *known, count=INNER_FOLDS, seed=seed + 1))
+    except (DataError, ExtraError) as error:
+        return f"{name}: {error}"
 
 
 def _winner(judged: Sequence[Entry], budget: int, level: float) -> Entry:
