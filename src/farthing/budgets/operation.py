@@ -272,7 +272,7 @@ class Operation:
         attempt = self._begin(model, request, node, "cache")
         response = changed(
             response,
-            samples=tuple(self._read_answer(sample) for sample in response.samples),
+            samples=tuple(self.read(sample) for sample in response.samples),
             usage=Usage(),
             usage_basis="exact",
             cost=Cost(0),
@@ -282,6 +282,14 @@ class Operation:
         attempt.response, attempt.cost = response, response.cost
         self._settle(attempt, None)
         return response
+
+    def read(self, sample: Sample) -> Sample:
+        """The sample with its final answer read, if it has not been."""
+        if sample.read or self.reader is None:
+            return sample
+        called = sample.called
+        answer = self.reader(sample.text) if called is None else called
+        return changed(sample, answer=answer, read=True)
 
     def stop(self, reason: Literal["cap", "abstained"]) -> None:
         """Mark the operation: `reason` ended it before an answer was accepted."""
@@ -462,19 +470,12 @@ class Operation:
                 calls=response.billed_calls,
             )
         if self.reader is not None and not all(sample.read for sample in response.samples):
-            changes["samples"] = tuple(self._read_answer(sample) for sample in response.samples)
+            changes["samples"] = tuple(self.read(sample) for sample in response.samples)
         if changes:
             response = changed(response, **changes)
         attempt.response, attempt.cost = response, response.cost
         self._settle(attempt, price)
         return response
-
-    def _read_answer(self, sample: Sample) -> Sample:
-        if sample.read or self.reader is None:
-            return sample
-        called = sample.called
-        answer = self.reader(sample.text) if called is None else called
-        return changed(sample, answer=answer, read=True)
 
     def _settle(self, attempt: Attempt, price: Price | None) -> None:
         """Count the attempt's cost and book it."""

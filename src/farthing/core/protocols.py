@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from farthing.core.money import Cost, Rates
 from farthing.core.request import Request
-from farthing.core.response import Chunk, Response
+from farthing.core.response import Chunk, Response, Sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,6 +139,10 @@ class Operation(Protocol):
         self, model: str, request: Request, *, node: str, kind: Kind = "sample"
     ) -> AsyncIterator[Chunk]:
         """As `call`, piece by piece; booked even when the consumer goes away."""
+        ...
+
+    def read(self, sample: Sample) -> Sample:
+        """The sample with its final answer read, if it has not been: one pieced together."""
         ...
 
     def stop(self, reason: Literal["cap", "abstained"]) -> None:

@@ -27,6 +27,8 @@ class Sample:
         output_tokens: this sample's share of the generated tokens; None if unknown.
         tokens: text and log-probability of each token, where `Request.logprobs` asked for them
             and the model shows them.
+        top: of each token's place the likeliest tokens, where `extra["top_logprobs"]` asked for
+            so many and the model shows them.
         correct: 0 to 1, where a reference is known (recordings only).
         columns: other numbers known about this sample (recordings only).
         fields: the message's other fields as on the wire (tool_calls, refusal, ...).
@@ -40,6 +42,7 @@ class Sample:
     min_logprob: float | None = None
     output_tokens: int | None = None
     tokens: tuple[TokenLogprob, ...] | None = None
+    top: tuple[tuple[TokenLogprob, ...], ...] | None = None
     correct: float | None = None
     columns: Mapping[str, float | None] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from farthing.core.errors import UpstreamError
 from farthing.core.money import Cost, Rates
 from farthing.core.protocols import Kind, ModelCard, Operation, Policy
 from farthing.core.request import Request
-from farthing.core.response import Chunk, Response
+from farthing.core.response import Chunk, Response, Sample
 
 _REFUSED = frozenset({400, 413, 422})
 
@@ -104,6 +104,9 @@ class _Part:
 
     def rates(self, model: str) -> Rates | None:
         return self._operation.rates(model)
+
+    def read(self, sample: Sample) -> Sample:
+        return self._operation.read(sample)
 
     def stop(self, reason: Any) -> None:
         self._operation.stop(reason)
