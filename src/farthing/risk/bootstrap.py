@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 GROUPS = 2000
 
@@ -45,3 +46,24 @@ def resampled_means(columns: NDArray[np.float64], resamples: int, seed: int) -> 
         weights = rng.multinomial(groups, np.full(groups, 1 / groups), size=count)
         means[begin : begin + count] = weights @ sums / (weights @ sizes)[:, None]
     return means
+
+
+def corrected_interval(
+    value: float, resampled: ArrayLike, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Bias-corrected percentile interval (Efron, 1981) from a statistic and its resampled values.
+
+    The percentiles are moved by how far the resamples lie to one side of the value, so that what
+    resampling distorts (a minimum, a ratio) is set right in part. Infinite values take part; NaN
+    are left out, and without others both ends are NaN.
+    """
+    drawn = np.asarray(resampled, dtype=float)
+    drawn = np.sort(drawn[~np.isnan(drawn)])
+    if np.isnan(value) or not len(drawn):
+        return float("nan"), float("nan")
+    below = (np.searchsorted(drawn, value, "left") + np.searchsorted(drawn, value, "right")) / 2
+    shift = stats.norm.ppf((below + 0.5) / (len(drawn) + 1))
+    tail = stats.norm.ppf((1 - confidence) / 2)
+    places = stats.norm.cdf(2 * shift + np.array([tail, -tail])) * len(drawn)
+    low, high = drawn[np.clip(np.ceil(places).astype(int) - 1, 0, len(drawn) - 1)]
+    return float(low), float(high)
