@@ -1,0 +1,1 @@
+"""What models cost for what they get right: cost-of-pass, price reversal, rankings, effort."""
