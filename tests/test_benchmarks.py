@@ -76,6 +76,13 @@ def test_drift():
     assert "| costs x 4 |" in done.stdout
 
 
+def test_alarms():
+    done = run("alarms.py", "--streams", 2, "--length", 50, "--drifts", 2)
+    for name in ("pac", "marginal", "marginal, were the bets against alpha", "costs as recorded"):
+        assert f"| {name} | " in done.stdout
+    assert "| costs x 4 |" in done.stdout
+
+
 def test_tiny_tokens(tmp_path):
     done = run("tiny_tokens.py", "--questions", 80, "--out", tmp_path / "chains.parquet")
     assert "| small to large | tokens, logistic | 0." in done.stdout

@@ -189,6 +189,16 @@ async def test_a_fresh_look_is_enough(traffic, watching):
     assert watching.look(FILE, now=soon, fresh_s=0.01).watch.operations == 2
 
 
+async def test_where_there_is_nothing_to_take_in_hardly_anything_is_written(traffic, watching):
+    await traffic.ask(1)
+    later = traffic.later
+    seen = {
+        watching.look(FILE, now=later + timedelta(seconds=second)).watch.seen_at
+        for second in range(25)
+    }
+    assert len(seen) == 3
+
+
 async def test_many_are_taken_in_steps(traffic, watching, monkeypatch):
     monkeypatch.setattr("farthing.ledger.watches._AT_ONCE", 7)
     for _ in range(30):

@@ -32,6 +32,8 @@ GRACE = timedelta(seconds=2)
 """How old an operation must be to be looked at, so that no earlier one is still to be booked."""
 PATIENCE = timedelta(minutes=15)
 """How long those that began later wait for an operation that is not wholly booked."""
+IDLE = timedelta(seconds=10)
+"""How often it is written down that there was nothing to take in."""
 _AT_ONCE = 2_000
 
 
@@ -203,6 +205,8 @@ class Watching:
             taken = _Taken(row, found.watch.monitor)
             with self._reading.begin() as connection:
                 more = taken.take(connection, now)
+            if not more and not taken.count and row.seen_at > timestamp(now - IDLE):
+                return found
             values = taken.values(now, found.watch)
             with self._writing.begin() as connection:
                 same = (*key, certificates.c.looks == row.looks)
@@ -236,9 +240,14 @@ def watches(connection: Connection) -> Iterator[Watch]:
 
 
 class _Taken:
-    """A step of a watch: operations of its plan, from `place` on."""
+    """A step of a watch: operations of its plan, from `place` on.
+
+    Attributes:
+        count: operations under the certificate that were taken in.
+    """
 
     def __init__(self, row: Any, monitor: CertificateMonitor) -> None:
+        self.count = 0
         self._row, self._monitor, self._place = row, monitor, row.place
 
     def take(self, connection: Connection, now: datetime) -> bool:
@@ -261,6 +270,7 @@ class _Taken:
     def _take(self, row: Any) -> None:
         if row.certificate != self._row.digest or row.status not in ("ok", "failed"):
             return
+        self.count += 1
         if not _is_whole(row) or row.priced < row.booked:
             self._monitor.skip()
             return
