@@ -250,3 +250,17 @@ def test_a_request_is_charged_by_the_one_tier_that_it_is_in(low, gap, tokens):
     for count in (tokens, low, low + 1, low + gap, low + gap + 1):
         rate = 10 + 10 * (count > low) + 10 * (count > low + gap)
         assert price.cost(Usage(cache_read=count)) == Cost(rate * count)
+
+
+def test_the_days_on_which_prices_changed():
+    book = PriceBook({"o3": [Price(Rates(1, 2), "ours", "2026-02-01"), Price(Rates(1, 1), "ours")]})
+    days = [day.isoformat() for day in book.changes(ModelCard("o3", upstream_name="o3"))]
+    assert days == ["2025-06-10", "2026-02-01"]
+    assert book.changes(ModelCard("none", upstream_name="no-such-model")) == ()
+
+
+def test_the_same_model_elsewhere():
+    names = PriceBook().elsewhere(ModelCard("mine", upstream_name="openai/gpt-4o-mini"))
+    assert "openrouter/openai/gpt-4o-mini" in names
+    assert not any(name.startswith("openai/") for name in names)
+    assert PriceBook().elsewhere(ModelCard("mine")) == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING
@@ -69,6 +69,41 @@ def service_tiers(name: str, at: datetime) -> tuple[str, ...]:
     found = _model(name)
     tiers = [_tier(variant) for variant in _variants(found[1], at)] if found else []
     return tuple(sorted({tier for tier in tiers if tier and tier != "default"}))
+
+
+def changes(name: str) -> tuple[date, ...]:
+    """The days on which the published price of the model `name` changed, rising."""
+    found = _model(name)
+    if found is None:
+        return ()
+    told = found[1].prices
+    starts = (
+        [getattr(p.constraint, "start_date", None) for p in told if p.constraint]
+        if isinstance(told, list)
+        else []
+    )
+    return tuple(sorted({start for start in starts if start is not None}))
+
+
+def elsewhere(name: str) -> tuple[str, ...]:
+    """What other providers call the model `name`, each led by the provider's name.
+
+    A model is the same where its name is, without regard to case and to what precedes a slash.
+    """
+    found = _model(name)
+    if found is None:
+        return ()
+    own, model = found
+    return tuple(
+        f"{provider.id}/{other.id}"
+        for provider in _snapshot().providers
+        for other in provider.models
+        if provider.id != own.id and _bare(other.id) == _bare(model.id)
+    )
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("/")[2].lower()
 
 
 _READ: dict[tuple[str, str, int], Published | None] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_CEILING, Decimal
 
 from farthing.core.errors import MoneyError
@@ -147,6 +147,17 @@ class PriceBook:
         hold = [price for price in found if price is not None]
         others = [price for price in overrides if price not in hold]
         return (*hold, *sorted(others, key=lambda price: price.date or ""))
+
+    def changes(self, card: ModelCard) -> tuple[date, ...]:
+        """The days on which a price of the model of `card` began, as far as is known; rising."""
+        days = {date.fromisoformat(p.date) for p in self.overrides.get(card.name, ()) if p.date}
+        if card.upstream_name is not None and card.rates is None:
+            days.update(_published.changes(card.upstream_name))
+        return tuple(sorted(days))
+
+    def elsewhere(self, card: ModelCard) -> tuple[str, ...]:
+        """What other providers of published prices call the model of `card`."""
+        return () if card.upstream_name is None else _published.elsewhere(card.upstream_name)
 
     def cost(
         self,

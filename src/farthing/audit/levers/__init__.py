@@ -1,0 +1,1 @@
+"""Bounds on what could be saved."""
