@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from farthing.core.money import Cost, Rates
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
+from farthing.core.usage import Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +103,21 @@ class Operation(Protocol):
 
     id: str
     key: str | None
+
+    @property
+    def spent(self) -> Cost:
+        """What its booked calls cost, as far as it is known."""
+        ...
+
+    @property
+    def unknown_attempts(self) -> int:
+        """How many of its calls are of unknown cost."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens of all its calls together; None if none told any."""
+        ...
 
     @property
     def remaining(self) -> Cost | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from farthing.core.errors import UpstreamError
-from farthing.core.money import Cost, Rates
-from farthing.core.protocols import Kind, ModelCard, Operation, Policy
+from farthing.core.protocols import Kind, Operation, Policy
 from farthing.core.request import Request
-from farthing.core.response import Chunk, Response, Sample
+from farthing.core.response import Response
+from farthing.policies.nested import Part, choice_of, named
 
 _REFUSED = frozenset({400, 413, 422})
 
@@ -44,7 +43,7 @@ class Fallback:
             node = f"fallback/{index}"
             try:
                 if not isinstance(choice, str):
-                    return await choice.answer(request, _Part(operation, node, late=index > 0))
+                    return await choice.answer(request, Part(operation, node, late=index > 0))
                 kind: Kind = "fallback" if index else "sample"
                 return await operation.call(choice, request, node=node, kind=kind, final=True)
             except UpstreamError as error:
@@ -61,74 +60,17 @@ class Fallback:
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters; a policy as a table with its `kind`."""
-        models = [choice if isinstance(choice, str) else _table(choice) for choice in self.models]
+        models = [named(choice) for choice in self.models]
         return {"models": models, "on_timeout": self.on_timeout}
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> Fallback:
         """The policy with these parameters."""
-        from farthing.policies.registry import from_table
-
         params = dict(params)
         models = params.pop("models")
         if isinstance(models, str):
             raise ValueError("models is a list")
         choices = tuple(
-            choice if isinstance(choice, str) else from_table(choice, ("models", f"[{index}]"))
-            for index, choice in enumerate(models)
+            choice_of(choice, ("models", f"[{index}]")) for index, choice in enumerate(models)
         )
         return cls(choices, **params)
-
-
-def _table(policy: Policy) -> dict[str, Any]:
-    params = {key: value for key, value in policy.get_params().items() if value is not None}
-    return {"kind": getattr(policy, "kind", ""), **params}
-
-
-class _Part:
-    """An operation as one of several policies sees it that share it.
-
-    Its calls are of the node `node`; where it is `late`, their samples are fallbacks.
-    """
-
-    def __init__(self, operation: Operation, node: str, *, late: bool) -> None:
-        self.id, self.key = operation.id, operation.key
-        self._operation, self._node, self._late = operation, node, late
-
-    @property
-    def remaining(self) -> Cost | None:
-        return self._operation.remaining
-
-    def card(self, model: str) -> ModelCard:
-        return self._operation.card(model)
-
-    def rates(self, model: str) -> Rates | None:
-        return self._operation.rates(model)
-
-    def read(self, sample: Sample) -> Sample:
-        return self._operation.read(sample)
-
-    def stop(self, reason: Any) -> None:
-        self._operation.stop(reason)
-
-    async def call(
-        self,
-        model: str,
-        request: Request,
-        *,
-        node: str,
-        kind: Kind = "sample",
-        final: bool = False,
-    ) -> Response:
-        return await self._operation.call(
-            model, request, node=f"{self._node}/{node}", kind=self._kind(kind), final=final
-        )
-
-    def stream(
-        self, model: str, request: Request, *, node: str, kind: Kind = "sample"
-    ) -> AsyncIterator[Chunk]:
-        node = f"{self._node}/{node}"
-        return self._operation.stream(model, request, node=node, kind=self._kind(kind))
-
-    def _kind(self, kind: Kind) -> Kind:
-        return "fallback" if self._late and kind == "sample" else kind

@@ -32,6 +32,7 @@ from farthing.policies.rational import Rational
 from farthing.policies.single import Single
 from farthing.policies.threshold import Threshold
 from farthing.policies.tokens import Tokens
+from farthing.policies.ttc.registry import TTC
 
 LEARNT: dict[str, type[Learnt]] = {
     policy.kind: policy
@@ -68,6 +69,7 @@ POLICIES: dict[str, Any] = {
     Cheapest.kind: Cheapest,
     **LEARNT,
     **LIVE,
+    **TTC,
 }
 
 
@@ -114,6 +116,8 @@ def policies_in(policy: Policy) -> Iterator[Policy]:
         for choice in policy.models:
             if not isinstance(choice, str):
                 yield from policies_in(choice)
+    for part in getattr(policy, "parts", ()):
+        yield from policies_in(part)
 
 
 def models_of(policy: Policy) -> tuple[str, ...]:
@@ -134,6 +138,9 @@ def models_of(policy: Policy) -> tuple[str, ...]:
             return tuple(last)
         case Learnt() | Online() | Casebook() | Demonstrated() | Passages():
             return policy.asks
+    if getattr(policy, "kind", None) in TTC:
+        asks: tuple[str, ...] = policy.asks  # type: ignore[attr-defined]
+        return asks
     raise TypeError(f"{type(policy).__name__} is no policy of the registry")
 
 

@@ -1,0 +1,1 @@
+"""Quality bought at request time with samples, search and thought; one module a policy."""
