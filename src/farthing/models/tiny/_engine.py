@@ -103,6 +103,16 @@ class Cache:
         """Bytes of the keys and values of the tokens held."""
         return self.keys[:, :, :, : self.length].nbytes + self.values[:, :, :, : self.length].nbytes
 
+    @property
+    def reserved(self) -> int:
+        """Bytes of its arrays, room for further tokens included."""
+        return self.keys.nbytes + self.values.nbytes
+
+    def share(self) -> Cache:
+        """The tokens held, without room: what is appended to it, or to this one, is not shared."""
+        held = np.s_[:, :, :, : self.length]
+        return Cache(self.keys[held], self.values[held], self.positions, self.next_position)
+
     def rows(self, indices: Sequence[int] | Ints) -> Cache:
         """An independent cache of the sequences at `indices`, which may repeat."""
         return Cache(
@@ -121,10 +131,12 @@ class Cache:
         stop = start + len(positions)
         capacity = self.keys.shape[3]
         if stop > capacity:
-            widths = [(0, 0)] * 5
-            widths[3] = (0, max(stop, capacity + _GROW) - capacity)
-            self.keys = np.pad(self.keys, widths)
-            self.values = np.pad(self.values, widths)
+            size = list(self.keys.shape)
+            size[3] = max(stop, capacity + _GROW)
+            for name in ("keys", "values"):
+                grown = np.empty(size, np.float32)
+                grown[:, :, :, :start] = getattr(self, name)[:, :, :, :start]
+                setattr(self, name, grown)
         self.positions = np.concatenate((self.positions, positions))
         self.length = stop
         self.next_position = int(positions.max()) + 1

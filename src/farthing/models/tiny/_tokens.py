@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from farthing.core.errors import RequestError
+
 PAD, BOS, EOS = 0, 1, 2
 CHARACTERS = "0123456789+-*="
 FIRST = 3
@@ -24,6 +26,23 @@ def encode(chain: str) -> list[int]:
     """The prompt's tokens for a chain without spaces, such as ``3+4*2-5``."""
     steps = [chain[at : at + 2] for at in range(len(chain) - 2, 0, -2)]
     return [BOS, *(_ID[character] for character in "".join((*steps, chain[0]))), EQUALS]
+
+
+def encode_working(text: str) -> list[int]:
+    """The tokens of the beginning of a working, such as ``7 4``; empty for an empty one.
+
+    RequestError if it has anything but characters that the models write, and white space.
+    """
+    characters = "".join(text.split())
+    unknown = next((c for c in characters if c not in _ID), None)
+    if unknown is not None:
+        raise RequestError(
+            f"cannot go on from {text!r}: a last message of the assistant is the beginning of a "
+            f"working, such as '7 4', and {unknown!r} is in none",
+            param="messages",
+            code="unreadable_prefix",
+        )
+    return [_ID[character] for character in characters]
 
 
 def piece(token: int) -> str:

@@ -16,11 +16,20 @@ from farthing.core.errors import ConfigError, RequestError
 from farthing.core.money import Rates
 from farthing.core.protocols import ModelCard, State
 from farthing.core.request import Request
-from farthing.core.response import Chunk, Response, Sample
+from farthing.core.response import Chunk, Response
 from farthing.core.usage import Usage
 from farthing.models.tiny import _tokens
 from farthing.models.tiny._chains import parse
+from farthing.models.tiny._decoding import (
+    Step,
+    Tally,
+    choose,
+    draws,
+    log_softmax,
+    stops_of,
+)
 from farthing.models.tiny._engine import Cache, Floats, Ints, Shape, Weights
+from farthing.models.tiny._held import Held
 
 TINY_SIZES: tuple[str, ...] = ("small", "mid", "large")
 WEIGHTS = Path(__file__).parent / "weights"
@@ -30,7 +39,9 @@ PRICED_CONTEXT = 16
 
 _LARGE_INPUT = 150_000  # picodollars a token: $0.15 and $0.60 per million tokens
 _OUTPUT_TO_INPUT = 4
+_INPUT_TO_HELD = 10
 _SAMPLES_ON_LOOP = 64
+_HELD_BYTES = 64 * 2**20
 
 
 class TinyState:
@@ -83,63 +94,33 @@ class TinyState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """One decoded token of each sample that was still running.
+class Asked:
+    """What a tiny model reads in a request.
 
     Attributes:
-        samples: their indices.
-        tokens: what each of them chose.
-        logprobs: of the chosen tokens, at temperature 1.
-        ended: finish reason of each sample, None while it runs on.
+        tokens: of the prompt, then of the working that is to be continued.
+        prefix: how many of them are of the working; 0 for a plain prompt.
+        parted: whether a continuation begins with a space.
+        limit: the most tokens that a sample may have.
+        stops: texts that end a sample.
     """
 
-    samples: list[int]
-    tokens: list[int]
-    logprobs: list[float]
-    ended: list[str | None]
+    tokens: tuple[int, ...]
+    prefix: int
+    parted: bool
+    limit: int
+    stops: tuple[str, ...]
 
+    def tallies(self, n: int) -> list[Tally]:
+        """Empty ones of n samples."""
+        return [Tally(self.stops, parted=self.parted) for _ in range(n)]
 
-class _Tally:
-    """What one sample has produced so far."""
-
-    __slots__ = ("finish_reason", "logprobs", "pieces", "text", "tokens")
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.tokens: list[int] = []
-        self.logprobs: list[float] = []
-        self.pieces: list[str] = []
-        self.finish_reason: str | None = None
-
-    def add(self, token: int, logprob: float, ended: str | None) -> str:
-        """Count a token; the text that it adds."""
-        self.tokens.append(token)
-        self.logprobs.append(logprob)
-        self.finish_reason = ended
-        piece = _tokens.piece(token)
-        if piece and self.text:
-            piece = " " + piece
-        self.text += piece
-        self.pieces.append(piece)
-        return piece
-
-    @property
-    def mean_logprob(self) -> float:
-        return math.fsum(self.logprobs) / len(self.logprobs)
-
-    @property
-    def min_logprob(self) -> float:
-        return min(self.logprobs)
-
-    def sample(self, *, logprobs: bool) -> Sample:
-        """The finished sample; `logprobs` adds those of its tokens."""
-        return Sample(
-            text=self.text,
-            finish_reason=self.finish_reason,
-            mean_logprob=self.mean_logprob,
-            min_logprob=self.min_logprob,
-            output_tokens=len(self.tokens),
-            tokens=tuple(zip(self.pieces, self.logprobs, strict=True)) if logprobs else None,
+    def usage(self, held: int, tallies: list[Tally]) -> Usage:
+        """What is billed where the first `held` tokens were still held."""
+        return Usage(
+            input=len(self.tokens) - held,
+            cache_read=held,
+            output=sum(len(tally.tokens) for tally in tallies),
         )
 
 
@@ -152,9 +133,16 @@ class TinyModel:
     token. Log-probabilities are those of the model at temperature 1, whatever temperature the
     tokens were drawn at.
 
+    A last message of role "assistant" is the beginning of a working, such as ``7 4``: it is
+    continued, and the answer's text is what follows. The tokens of prompt and prefix that are
+    still held from an earlier call are not read again; they are usage of `cache_read`, at a
+    tenth of the price of input. A plain prompt is always read, and billed, anew.
+
     Temperature None means 0, the most likely token, unlike vendors' default of 1; so does 0.
-    A seed fixes the samples, and sample i does not depend on `n`. `max_tokens` None means up to
-    the end of the context window. Other fields of a request (`top_p`, `stop`, ...) are ignored.
+    A seed fixes the samples, and sample i does not depend on `n`; a working that is continued
+    step by step with one seed is that which comes in one call. `max_tokens` None means up to
+    the end of the context window, and `extra["stop"]` are texts before which a sample ends, as
+    in OpenAI's format. Other fields of a request (`top_p`, ...) are ignored.
 
     Attributes:
         size: "small", "mid" or "large".
@@ -168,6 +156,7 @@ class TinyModel:
         price = rates(size)
         self.size = size
         self._weights = Weights.load(WEIGHTS / size)
+        self._held = Held(_HELD_BYTES)
         self.shape: Shape = self._weights.shape
         self.vocabulary = self.shape.vocabulary
         self.eos = _tokens.EOS
@@ -238,43 +227,42 @@ class TinyModel:
         takes under a millisecond, less than a hand-over to a thread is worth. Above 64 samples
         (7 ms for the large model) it runs in a thread.
         """
-        prompt, limit = self._read(request)
+        asked = self.read(request)
         if request.n > _SAMPLES_ON_LOOP:
-            tallies = await asyncio.to_thread(self._answer, prompt, limit, request)
+            held, tallies = await asyncio.to_thread(self._answer, asked, request)
         else:
             await asyncio.sleep(0)
-            tallies = self._answer(prompt, limit, request)
+            held, tallies = self._answer(asked, request)
         return Response(
             model=self.card.name,
             samples=tuple(tally.sample(logprobs=request.logprobs) for tally in tallies),
-            usage=_usage(prompt, tallies),
+            usage=asked.usage(held, tallies),
             usage_basis="exact",
         )
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """Answer token by token; one chunk a token, then one with the usage."""
-        prompt, limit = self._read(request)
-        tallies = [_Tally() for _ in range(request.n)]
-        for step in self._decode(prompt, limit, request):
-            rows = zip(step.samples, step.tokens, step.logprobs, step.ended, strict=True)
-            for index, token, logprob, ended in rows:
+        asked = self.read(request)
+        tallies = asked.tallies(request.n)
+        cache, logits, held = self._prefill(asked)
+        for step in self._decode(asked, cache, logits, request, tallies):
+            for index, _, logprob in step:
                 tally = tallies[index]
-                text = tally.add(token, logprob, ended)
-                tokens = ((text, logprob),) if request.logprobs else None
-                if ended is None:
-                    yield Chunk(text, index, tokens=tokens)
+                tokens = ((tally.pieces[-1], logprob),) if request.logprobs else None
+                if tally.finish_reason is None:
+                    yield Chunk(tally.fresh(), index, tokens=tokens)
                 else:
                     yield Chunk(
-                        text,
+                        tally.fresh(),
                         index,
-                        finish_reason=ended,
+                        finish_reason=tally.finish_reason,
                         mean_logprob=tally.mean_logprob,
                         min_logprob=tally.min_logprob,
                         output_tokens=len(tally.tokens),
                         tokens=tokens,
                     )
             await asyncio.sleep(0)
-        yield Chunk(usage=_usage(prompt, tallies), usage_basis="exact")
+        yield Chunk(usage=asked.usage(held, tallies), usage_basis="exact")
 
     def _checked(self, tokens: Sequence[int]) -> Ints:
         batch = np.asarray(tokens, np.int64)[None]
@@ -284,8 +272,8 @@ class TinyModel:
             raise RequestError(f"tokens must be 0 to {self.vocabulary - 1}: {list(tokens)}")
         return batch
 
-    def _read(self, request: Request) -> tuple[list[int], int]:
-        """The prompt's tokens and the most tokens a sample may have."""
+    def read(self, request: Request) -> Asked:
+        """What `request` asks; RequestError if it cannot be read, or leaves no room to answer."""
         if request.n < 1:
             raise RequestError(f"n must be at least 1, not {request.n}", param="n")
         heat = request.temperature or 0.0
@@ -296,52 +284,88 @@ class TinyModel:
                 f"max_tokens must be at least 1, not {request.max_tokens}", param="max_tokens"
             )
         prompt = self.encode(request.prompt)
-        room = self.shape.positions - len(prompt)
-        return prompt, room if request.max_tokens is None else min(room, request.max_tokens)
+        last = request.messages[-1]
+        text = last.text if last.role == "assistant" else ""
+        prefix = _tokens.encode_working(text)
+        tokens = (*prompt, *prefix)
+        room = self.shape.positions - len(tokens)
+        if room < 1:
+            raise RequestError(
+                f"{len(tokens)} tokens leave no room in the context window of "
+                f"{self.shape.positions}",
+                param="messages",
+                code="context_length_exceeded",
+            )
+        return Asked(
+            tokens,
+            prefix=len(prefix),
+            parted=bool(prefix) and not text[-1].isspace(),
+            limit=room if request.max_tokens is None else min(room, request.max_tokens),
+            stops=stops_of(request.extra.get("stop")),
+        )
 
-    def _answer(self, prompt: list[int], limit: int, request: Request) -> list[_Tally]:
-        tallies = [_Tally() for _ in range(request.n)]
-        for step in self._decode(prompt, limit, request):
-            rows = zip(step.samples, step.tokens, step.logprobs, step.ended, strict=True)
-            for index, token, logprob, ended in rows:
-                tallies[index].add(token, logprob, ended)
-        return tallies
+    def _prefill(self, asked: Asked) -> tuple[Cache, Floats, int]:
+        """Read what is not held: cache and logits, shape (1, vocabulary), and how much was held."""
+        found = self._held.longest(asked.tokens) if asked.prefix else None
+        held, cache, logits = found or (0, Cache.empty(self.shape), None)
+        if logits is None or held < len(asked.tokens):
+            rest = np.asarray([asked.tokens[held:]], np.int64)
+            logits = self._weights.forward(cache, rest, last=True)[0, 0]
+            self._held.keep(asked.tokens, cache, logits)
+        return cache, logits[None], held
 
-    def _decode(self, prompt: list[int], limit: int, request: Request) -> Iterator[_Step]:
-        """Decode all samples as one batch; greedy samples are one row, since they are equal."""
-        n, heat = request.n, request.temperature or 0.0
-        cache = Cache.empty(self.shape)
-        logits = self._weights.forward(cache, np.asarray([prompt], np.int64), last=True)[:, 0]
+    def _answer(self, asked: Asked, request: Request) -> tuple[int, list[Tally]]:
+        """How many tokens were held, and the finished samples."""
+        tallies = asked.tallies(request.n)
+        cache, logits, held = self._prefill(asked)
+        for _ in self._decode(asked, cache, logits, request, tallies):
+            pass
+        return held, tallies
+
+    def _decode(
+        self, asked: Asked, cache: Cache, logits: Floats, request: Request, tallies: list[Tally]
+    ) -> Iterator[Step]:
+        """Decode all samples as one batch; greedy samples are one row, since they are equal.
+
+        What unfinished workings have read is held, so that they can be continued.
+        """
+        n, heat, limit = request.n, request.temperature or 0.0, asked.limit
         members = [[index] for index in range(n)] if heat else [list(range(n))]
-        draws = _draws(request.seed, n, limit) if heat else None
+        drawn = draws(request.seed, n, limit, asked.prefix) if heat else None
         if heat and n > 1:
             cache = cache.rows(np.zeros(n, np.int64))
             logits = np.repeat(logits, n, axis=0)
         for position in range(limit):
-            logprobs = _log_softmax(logits)
-            if draws is None:
+            logprobs = log_softmax(logits)
+            if drawn is None:
                 chosen = logprobs.argmax(-1)
             else:
-                chosen = _choose(logprobs, heat, draws[:, position])
+                chosen = choose(logprobs, heat, drawn[:, position])
             picked = logprobs[np.arange(len(chosen)), chosen].tolist()
             tokens: list[int] = chosen.tolist()
-            full = position + 1 == limit
-            ends = [
-                "stop" if token == _tokens.EOS else "length" if full else None for token in tokens
-            ]
-            yield _Step(
+            step = Step(
                 [index for group in members for index in group],
                 [token for token, group in zip(tokens, members, strict=True) for _ in group],
                 [logp for logp, group in zip(picked, members, strict=True) for _ in group],
-                [end for end, group in zip(ends, members, strict=True) for _ in group],
+                full=position + 1 == limit,
             )
-            running = [row for row, end in enumerate(ends) if end is None]
+            for index, token, logprob in step:
+                tallies[index].add(token, logprob, full=step.full)
+            yield step
+            running = []
+            for row, group in enumerate(members):
+                tally = tallies[group[0]]
+                if tally.finish_reason is None:
+                    running.append(row)
+                elif position and tokens[row] != self.eos:
+                    read = (*asked.tokens, *tally.tokens[:-1])
+                    self._held.keep(read, cache.rows([row]), None)
             if not running:
                 return
             if len(running) < len(tokens):
                 members = [members[row] for row in running]
                 cache, chosen = cache.rows(running), chosen[running]
-                draws = None if draws is None else draws[running]
+                drawn = None if drawn is None else drawn[running]
             logits = self._weights.forward(cache, chosen[:, None], last=True)[:, 0]
 
 
@@ -353,45 +377,20 @@ def load(size: str) -> TinyModel:
 def rates(size: str) -> Rates:
     """The prices of a size, in proportion to its FLOPs per token; ConfigError if there is none.
 
-    The large model costs $0.60 per million output tokens; input costs a quarter of output, in
-    whole picodollars.
+    The large model costs $0.60 per million output tokens; input costs a quarter of output,
+    and input that is still held a tenth of that, in whole picodollars.
     """
     if size not in TINY_SIZES:
         raise ConfigError(f"no tiny model {size!r}: there are {', '.join(TINY_SIZES)}")
     flops = {name: _shape(name).flops_per_token(PRICED_CONTEXT) for name in (size, "large")}
     per_input = round(_LARGE_INPUT * flops[size] / flops["large"])
-    return Rates(input=per_input, output=_OUTPUT_TO_INPUT * per_input)
+    return Rates(
+        input=per_input,
+        output=_OUTPUT_TO_INPUT * per_input,
+        cache_read=round(per_input / _INPUT_TO_HELD),
+    )
 
 
 def _shape(size: str) -> Shape:
     config = (WEIGHTS / size / "config.json").read_text(encoding="utf-8")
     return Shape.from_config(json.loads(config))
-
-
-def _usage(prompt: list[int], tallies: list[_Tally]) -> Usage:
-    return Usage(input=len(prompt), output=sum(len(tally.tokens) for tally in tallies))
-
-
-def _draws(seed: int | None, n: int, limit: int) -> NDArray[np.float64]:
-    """Uniform numbers, shape (n, limit): row i depends on the seed and i alone."""
-    root = np.random.SeedSequence(None if seed is None else [seed < 0, abs(seed)])
-    streams = (np.random.SeedSequence(root.entropy, spawn_key=(i,)) for i in range(n))
-    return np.stack([np.random.default_rng(stream).random(limit) for stream in streams])
-
-
-def _log_softmax(logits: Floats) -> NDArray[np.float64]:
-    exact = logits.astype(np.float64)
-    exact -= exact.max(-1, keepdims=True)
-    shifted: NDArray[np.float64] = exact - np.log(np.exp(exact).sum(-1, keepdims=True))
-    return shifted
-
-
-def _choose(
-    logprobs: NDArray[np.float64], heat: float, draws: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """A token a row from softmax(logprobs / heat), by inverting its distribution function."""
-    with np.errstate(over="ignore"):  # a temperature near 0 leaves the likeliest alone
-        scaled = (logprobs - logprobs.max(-1, keepdims=True)) / heat
-    cumulative = np.exp(scaled).cumsum(-1)
-    chosen: NDArray[np.int64] = (cumulative <= draws[:, None] * cumulative[:, -1:]).sum(-1)
-    return chosen
