@@ -59,7 +59,8 @@ class Farthing(Object):
     """What an answer cost, and how it came about.
 
     `cost_usd` is None while the cost of any attempt is unknown, and `known_cost_usd` the sum of
-    the others, both decimal strings; `stopped` is "cap" if a budget's cap ended it early.
+    the others, both decimal strings; `stopped` is "cap" if a budget's cap ended it early; `alarm`
+    is "widened" or "warned" if the plan's certificate was found not to hold.
     """
 
     operation: str
@@ -70,6 +71,7 @@ class Farthing(Object):
     cost_basis: str
     known_cost_usd: str
     stopped: str | None
+    alarm: str | None
 
     @property
     def cost(self) -> Cost | None:
