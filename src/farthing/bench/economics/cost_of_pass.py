@@ -209,8 +209,6 @@ def frontier(
     *,
     without: Sequence[str] = (),
     before: Sequence[str] = (),
-    questions: Sequence[str] = (),
-    attempts: int | None = None,
 ) -> Frontier:
     """The frontier, and those without classes of models (see `members`) or before dates (ISO).
 
@@ -265,20 +263,20 @@ def frontier(
         figures[1],
         None if figures[0].value is None else float((winners < 0).mean()),
         {entry.model: float((winners == m).mean()) for m, entry in enumerate(entries)},
-        _unsolved(study, questions),
+        _unsolved(study),
         changed,
         tuple(entry.model for entry in entries if entry.date is None) if dates or before else (),
         timed,
-        attempts,
+        study.least_attempts,
     )
 
 
-def _unsolved(study: Study, questions: Sequence[str]) -> tuple[str, ...] | None:
+def _unsolved(study: Study) -> tuple[str, ...] | None:
     passed = study.cells.passed
     if not study.by_question or np.isnan(passed).all():
         return None
     never = ~(passed > 0).any(axis=0) & (passed == 0).any(axis=0)
-    return tuple(questions[int(q)] for q in np.flatnonzero(never))
+    return tuple(study.questions[int(q)] for q in np.flatnonzero(never))
 
 
 def members(entries: Sequence[Entry], name: str) -> list[int]:

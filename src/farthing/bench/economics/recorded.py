@@ -45,6 +45,16 @@ class Recorded:
         return True
 
     @property
+    def questions(self) -> tuple[str, ...]:
+        """Their names."""
+        return self.recording.questions
+
+    @property
+    def least_attempts(self) -> int:
+        """Of a model at a question that it was asked."""
+        return int(self.counts[self.counts > 0].min())
+
+    @property
     def counts(self) -> Ints:
         """Attempts, shape (models, questions)."""
         return np.diff(self.recording.start, axis=1)

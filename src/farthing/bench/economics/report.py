@@ -83,14 +83,7 @@ def economics(
     progress("standings", 0)
     found = standings(study, human)
     progress("frontier", 1)
-    questions: tuple[str, ...] = ()
-    attempts = None
-    if isinstance(study, Recorded):
-        questions = study.recording.questions
-        attempts = int(study.counts[study.counts > 0].min())
-    best = frontier(
-        study, human, without=without, before=before, questions=questions, attempts=attempts
-    )
+    best = frontier(study, human, without=without, before=before)
     progress("votes", 2)
     voted = votes(study, human) if isinstance(study, Recorded) else []
     ranked = ranking(found, voted, weights)
@@ -103,7 +96,7 @@ def economics(
     progress("effort", 5)
     return Economics(
         study.source,
-        len(questions) if study.by_question else None,
+        len(study.questions) if study.by_question else None,
         human,
         mix,
         prices,

@@ -87,7 +87,7 @@ class Reversal:
         left_out: those that lack one.
         questions: that all of these were asked at known cost; None from a table.
         pairs: with different listed prices.
-        rate: share of them that are reversed.
+        rate: share of them that are reversed; from a table without an interval.
         tau: Kendall's tau-b.
         worst: reversed pairs, those first in which the cheap one costs the most more.
         spend: USD of an attempt of each model, on these questions.
@@ -116,7 +116,10 @@ def reversal(study: Study, prices: Sequence[Listed | None]) -> Reversal:
     lists = np.array(
         [price.mixed for m, price in enumerate(prices) if price is not None and paid[m]]
     )
-    found = bootstrap(study, lambda cells: _statistics(cells, chosen, lists))
+    again = bootstrap(study, lambda cells: _statistics(cells, chosen, lists))
+    rate, tau = Figure.of(again, 0), Figure.of(again, 1)
+    if not study.by_question:  # whose costs are not resampled
+        rate, tau = Figure(rate.value), Figure(tau.value)
     common = _common(cost[chosen])
     spend = cost[chosen][:, common].mean(axis=1) if common.any() else np.full(len(chosen), np.nan)
     pairs = agreement(lists, lists).pairs
@@ -125,8 +128,8 @@ def reversal(study: Study, prices: Sequence[Listed | None]) -> Reversal:
         tuple(name for m, name in enumerate(names) if m not in chosen),
         int(common.sum()) if study.by_question else None,
         pairs,
-        Figure.of(found, 0),
-        Figure.of(found, 1),
+        rate,
+        tau,
         _pairs(study, chosen, lists, spend),
         tuple(map(float, spend)),
         _thoughtless(study, prices),

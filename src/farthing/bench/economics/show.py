@@ -103,6 +103,8 @@ def _without(found: Economics) -> Table | None:
     def worth(one: Without) -> float:
         return -(one.contribution.value or 0.0)
 
+    if len(changed) > SHOWN:
+        changed = [w for w in changed if w.contribution.value]
     made = _table(
         "Counterfactual frontiers: what it would be without them",
         ("without", "models", "USD", "", "contribution", ""),
@@ -164,9 +166,9 @@ def _reversal(found: Economics) -> RenderableType | None:
     if turned.rate.value is not None:
         text = (
             f"Price reversal: of {turned.pairs} pairs of {len(turned.models)} models with listed "
-            f"prices, {_percent(turned.rate.value)} % {_span(turned.rate, 100, '.1f')} are "
-            f"reversed in what they cost; Kendall's tau {_number(turned.tau.value, '.3f')} "
-            f"{_span(turned.tau, 1, '.3f')}"
+            f"prices, {_percent(turned.rate.value)} %{_after(turned.rate, 100, '.1f')} are "
+            f"reversed in what they cost; Kendall's tau {_number(turned.tau.value, '.3f')}"
+            f"{_after(turned.tau, 1, '.3f')}"
         )
         if turned.questions is not None:
             text += f"; on {turned.questions} questions that all of them have"
@@ -293,6 +295,12 @@ def _span(figure: Figure, times: float, form: str) -> str:
         return ""
     low, high = (_number(times * end, form) for end in figure.interval)
     return f"[{low}, {high}]"
+
+
+def _after(figure: Figure, times: float, form: str) -> str:
+    """The interval after a space, if there is one."""
+    span = _span(figure, times, form)
+    return f" {span}" if span else ""
 
 
 def _figure(figure: Figure) -> str:

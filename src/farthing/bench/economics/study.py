@@ -80,6 +80,8 @@ class Study(Protocol):
         entries: the models.
         cells: as they are.
         by_question: whether the columns of the cells are questions.
+        questions: those of a recording.
+        least_attempts: of a model at a question that it was asked; None from a table.
     """
 
     @property
@@ -90,6 +92,10 @@ class Study(Protocol):
     def cells(self) -> Cells: ...
     @property
     def by_question(self) -> bool: ...
+    @property
+    def questions(self) -> tuple[str, ...]: ...
+    @property
+    def least_attempts(self) -> int | None: ...
 
     def resampled(self, count: int, seed: int) -> Iterator[Cells]:
         """The cells as they might as well have come out, so many times."""

@@ -43,6 +43,16 @@ class Tabled:
         """Never: which cases were passed is not told."""
         return False
 
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def least_attempts(self) -> None:
+        """Not told."""
+        return None
+
     def resampled(self, count: int, seed: int) -> Iterator[Cells]:
         """Passes as so many independent cases of this rate would give them."""
         rng = np.random.default_rng(seed)
