@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import product
 
 from farthing.audit.line import Line
@@ -110,7 +111,7 @@ class Explainer:
             unit: picodollars that the log's claims are rounded to; 0 if they are not.
         """
         whole = claim - truth
-        if _near(claim, truth, unit):
+        if _near(claim, truth, unit) or _rounds_to(line, truth):
             return Explanation((Part("rounding", whole),))
         if not claim:
             cause = "failed_at_zero" if line.retry or line.status == "failed" else "at_zero"
@@ -241,6 +242,16 @@ def agree(claim: Cost, cost: Cost) -> bool:
 def _near(claim: Cost, cost: Cost, unit: int) -> bool:
     """Whether a claim is `cost`, as far as the places that it is rounded to can tell."""
     return abs(claim.pico - cost.pico) < unit or agree(claim, cost)
+
+
+def _rounds_to(line: Line, truth: Cost) -> bool:
+    """Whether the claim is the true cost to the places that it is written with."""
+    if not line.claimed:
+        return False
+    _, digits, exponent = line.claimed.normalize().as_tuple()
+    if len(digits) < 2 or not isinstance(exponent, int) or exponent > -2:
+        return False
+    return 2 * abs(line.claimed - truth.usd) <= Decimal(1).scaleb(exponent)
 
 
 def _name(way: _Way) -> str:

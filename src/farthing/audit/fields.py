@@ -13,7 +13,7 @@ from farthing.audit.line import LineError
 from farthing.core.errors import UsageError
 from farthing.core.response import Basis
 from farthing.core.usage import Usage
-from farthing.cost import read_usage
+from farthing.cost import read_calls, read_usage
 
 Record = Mapping[str, Any]
 
@@ -189,6 +189,14 @@ def usage(payload: Record) -> tuple[Usage | None, Basis]:
         return read_usage(payload)
     except UsageError as error:
         raise LineError(f"usage contradicts itself: {_without_numbers(str(error))}") from error
+
+
+def billed_calls(payload: Record) -> dict[str, int]:
+    """`farthing.cost.read_calls`, with a LineError for counters that are none."""
+    try:
+        return read_calls(payload)
+    except UsageError as error:
+        raise LineError("a count of searches is not a number") from error
 
 
 def _plain(told: dict[str, Any]) -> Usage | None:

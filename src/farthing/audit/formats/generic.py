@@ -14,6 +14,7 @@ from farthing.audit.fields import (
     Record,
     amount,
     answer,
+    billed_calls,
     first,
     flag,
     inner,
@@ -25,8 +26,6 @@ from farthing.audit.fields import (
 )
 from farthing.audit.formats.format import Format
 from farthing.audit.line import Line, LineError, Status
-from farthing.core.errors import UsageError
-from farthing.cost import read_calls
 from farthing.cost.usage import standard_tier
 
 COSTS = ("cost_usd", "cost", "spend", "total_cost", "response_cost", "price_usd")
@@ -63,10 +62,6 @@ def read(record: Record, line: int) -> Iterator[Line]:
         raise LineError("no model")
     told = inner(record, "usage") or _flat(record)
     tokens, basis = usage({**record, "model": model, "usage": told})
-    try:
-        calls = read_calls({"usage": told, "output": record.get("output")})
-    except UsageError as error:
-        raise LineError("a count of searches is not a number") from error
     failed = not succeeded(record, first(record, "status_code", "http_status"))
     status: Status = "failed" if failed or record.get("error") else "ok"
     if flag(record.get("cache_hit")):
@@ -88,7 +83,7 @@ def read(record: Record, line: int) -> Iterator[Line]:
         answer(record) if "choices" in record else first(record, "completion", "answer"),
         number(record.get("temperature")),
         number(first(record, "latency_s", "duration_s", "seconds")),
-        calls,
+        billed_calls({"usage": told, "output": record.get("output")}),
     )
 
 

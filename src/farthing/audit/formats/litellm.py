@@ -14,6 +14,7 @@ from farthing.audit.fields import (
     Record,
     amount,
     answer,
+    billed_calls,
     first,
     flag,
     inner,
@@ -65,6 +66,7 @@ def read(record: Record, line: int) -> Iterator[Line]:
         answer(inner(record, "response")),
         number(asked.get("temperature")),
         (finish - begin).total_seconds() if begin and finish else None,
+        billed_calls({"usage": tokens}),
     )
 
 

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from farthing.audit.fields import Record, answer, first, flag, inner, messages, number, usage
+from farthing.audit.fields import (
+    Record,
+    answer,
+    billed_calls,
+    first,
+    flag,
+    inner,
+    messages,
+    number,
+    usage,
+)
 from farthing.audit.formats.format import Format
 from farthing.audit.formats.generic import claimed, started, succeeded
 from farthing.audit.line import Line, LineError, Status
-from farthing.core.errors import UsageError
-from farthing.cost import read_calls, read_service_tier
+from farthing.cost import read_service_tier
 
 
 def marks(record: Record) -> bool:
@@ -35,13 +44,7 @@ def read(record: Record, line: int) -> Iterator[Line]:
     if model is None:
         raise LineError("no model")
     tokens, basis = usage({**response, "model": model, "usage": response.get("usage")})
-    try:
-        tier, calls = (
-            read_service_tier(response),
-            read_calls({**response, "usage": response.get("usage")}),
-        )
-    except UsageError as error:
-        raise LineError("a count of searches is not a number") from error
+    tier = read_service_tier(response)
     if "custom_id" in record and tier is None:
         tier = "batch"
     code = outer.get("status_code", record.get("status_code"))
@@ -63,7 +66,7 @@ def read(record: Record, line: int) -> Iterator[Line]:
         answer(response),
         number(asked.get("temperature")),
         number(first(record, "latency_s", "duration_s", "seconds")),
-        calls,
+        billed_calls({**response, "usage": response.get("usage")}),
     )
 
 
