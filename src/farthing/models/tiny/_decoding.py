@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farthing.core.errors import RequestError
-from farthing.core.response import Sample
+from farthing.core.response import Sample, TokenLogprob
 from farthing.models.tiny import _tokens
 from farthing.models.tiny._engine import Floats
+
+MOST_TOP = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +47,28 @@ class Tally:
     """
 
     __slots__ = ("_parted", "_stops", "finish_reason", "logprobs", "pieces", "shown", "text",
-                 "tokens")  # fmt: skip
+                 "tokens", "top")  # fmt: skip
 
     def __init__(self, stops: Sequence[str] = (), *, parted: bool = False) -> None:
         self.text = ""
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.pieces: list[str] = []
+        self.top: list[tuple[TokenLogprob, ...]] = []
         self.finish_reason: str | None = None
         self.shown = 0
         self._stops, self._parted = stops, parted
+
+    def look(self, logprobs: NDArray[np.float64], count: int) -> None:
+        """Note the `count` likeliest of the tokens that can come next."""
+        likeliest = np.argsort(-logprobs, kind="stable")[:count].tolist()
+        self.top.append(tuple((self._spaced(token), float(logprobs[token])) for token in likeliest))
 
     def add(self, token: int, logprob: float, *, full: bool) -> str | None:
         """Count a token; why the sample ends with it, or None."""
         self.tokens.append(token)
         self.logprobs.append(logprob)
-        piece = _tokens.piece(token)
-        if piece and (self.text or self._parted):
-            piece = " " + piece
+        piece = self._spaced(token)
         self.text += piece
         self.pieces.append(piece)
         found = [at for stop in self._stops if (at := self.text.find(stop)) >= 0]
@@ -73,6 +79,11 @@ class Tally:
         elif full:
             self.finish_reason = "length"
         return self.finish_reason
+
+    def _spaced(self, token: int) -> str:
+        """What a token adds to the text."""
+        piece = _tokens.piece(token)
+        return " " + piece if piece and (self.text or self._parted) else piece
 
     def fresh(self) -> str:
         """The text since the last call, but for an end that may yet turn out to be a stop."""
@@ -99,6 +110,7 @@ class Tally:
             min_logprob=self.min_logprob,
             output_tokens=len(self.tokens),
             tokens=tuple(zip(self.pieces, self.logprobs, strict=True)) if logprobs else None,
+            top=tuple(self.top) if logprobs and self.top else None,
         )
 
 
@@ -112,6 +124,19 @@ def stops_of(wanted: Any) -> tuple[str, ...]:
     if not fits:
         raise RequestError(f"stop must be a text or a list of texts, not {wanted!r}", param="stop")
     return tuple(stops)
+
+
+def top_of(wanted: Any) -> int:
+    """How many likeliest tokens a request wants of each place, as on the wire: 0 to 20, or None.
+
+    RequestError for anything else.
+    """
+    count = 0 if wanted is None else wanted
+    if not isinstance(count, int) or not 0 <= count <= MOST_TOP:
+        raise RequestError(
+            f"top_logprobs must be 0 to {MOST_TOP}, not {wanted!r}", param="top_logprobs"
+        )
+    return count
 
 
 def draws(seed: int | None, n: int, limit: int, skipped: int = 0) -> NDArray[np.float64]:

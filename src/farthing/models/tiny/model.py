@@ -27,6 +27,7 @@ from farthing.models.tiny._decoding import (
     draws,
     log_softmax,
     stops_of,
+    top_of,
 )
 from farthing.models.tiny._engine import Cache, Floats, Ints, Shape, Weights
 from farthing.models.tiny._held import Held
@@ -103,6 +104,7 @@ class Asked:
         parted: whether a continuation begins with a space.
         limit: the most tokens that a sample may have.
         stops: texts that end a sample.
+        top: how many likeliest tokens are wanted of each place.
     """
 
     tokens: tuple[int, ...]
@@ -110,6 +112,7 @@ class Asked:
     parted: bool
     limit: int
     stops: tuple[str, ...]
+    top: int
 
     def tallies(self, n: int) -> list[Tally]:
         """Empty ones of n samples."""
@@ -142,7 +145,9 @@ class TinyModel:
     A seed fixes the samples, and sample i does not depend on `n`; a working that is continued
     step by step with one seed is that which comes in one call. `max_tokens` None means up to
     the end of the context window, and `extra["stop"]` are texts before which a sample ends, as
-    in OpenAI's format. Other fields of a request (`top_p`, ...) are ignored.
+    in OpenAI's format. With `logprobs`, `extra["top_logprobs"]` asks for so many of the likeliest
+    tokens at each place, in whole answers alone; all 17 fit. Other fields of a request (`top_p`,
+    ...) are ignored.
 
     Attributes:
         size: "small", "mid" or "large".
@@ -179,6 +184,15 @@ class TinyModel:
     def encode(self, text: str) -> list[int]:
         """The prompt's tokens for the last chain in `text`; RequestError if there is none."""
         return _tokens.encode(parse(text))
+
+    def encode_working(self, text: str) -> list[int]:
+        """The tokens of the beginning of a working; RequestError if it could not be one."""
+        return _tokens.encode_working(text)
+
+    def sample(self, text: str, *, temperature: float = 1.0, seed: int | None = None) -> str:
+        """A working of the last chain in `text`, without asking for it as a request."""
+        request = Request.ask(text, temperature=temperature, seed=seed)
+        return self._answer(self.read(request), request)[1][0].text
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a working's tokens."""
@@ -302,6 +316,7 @@ class TinyModel:
             parted=bool(prefix) and not text[-1].isspace(),
             limit=room if request.max_tokens is None else min(room, request.max_tokens),
             stops=stops_of(request.extra.get("stop")),
+            top=top_of(request.extra.get("top_logprobs")) if request.logprobs else 0,
         )
 
     def _prefill(self, asked: Asked) -> tuple[Cache, Floats, int]:
@@ -349,6 +364,10 @@ class TinyModel:
                 [logp for logp, group in zip(picked, members, strict=True) for _ in group],
                 full=position + 1 == limit,
             )
+            if asked.top:
+                for row, group in enumerate(members):
+                    for index in group:
+                        tallies[index].look(logprobs[row], asked.top)
             for index, token, logprob in step:
                 tallies[index].add(token, logprob, full=step.full)
             yield step
