@@ -29,6 +29,7 @@ def test_the_price_of_one_more():
     assert step.tokens.value == pytest.approx(800)
     assert step.usd_per_right.value == pytest.approx(0.08 / step.passed.value)
     assert step.tokens_per_right.value == pytest.approx(800 / step.passed.value)
+    assert step.verdict == "does not repay"  # five times the price for twice the answers
     low, high = step.usd_per_right.interval
     assert low < 0.08 / 0.4 < high
 
@@ -38,6 +39,16 @@ def test_what_does_not_help_has_no_price():
     assert step.passed.value == 0.0
     assert step.usd_per_right.value is None
     assert step.tokens_per_right.value is None
+
+
+def test_effort_that_repays():
+    rows = variants({2: 0.2, 3: 0.8})
+    (step,) = steps(made.study(rows))
+    assert step.verdict == "repays"
+    for row in rows:
+        row["cost_usd"] = None
+    (step,) = steps(made.study(rows))
+    assert (step.cost.value, step.verdict) == (None, "repays")  # by its tokens
 
 
 def test_without_families_there_are_no_steps():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import numpy as np
 
@@ -66,6 +67,18 @@ class Figure:
         """One of several estimates."""
         value = float(estimates.value[place])
         return cls(None if np.isnan(value) else value, estimates.interval(place))
+
+
+Verdict = Literal["repays", "does not repay", "not significant"]
+
+
+def verdict(saving: Interval | None) -> Verdict | None:
+    """Whether something saves money, from the interval of the saving; None if it is unknown."""
+    if saving is None or np.isnan(saving).any():
+        return None
+    if saving[0] > 0:
+        return "repays"
+    return "does not repay" if saving[1] < 0 else "not significant"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from farthing.bench.economics.cost_of_pass import Figure
+from farthing.bench.economics.cost_of_pass import Figure, Verdict, verdict
 from farthing.bench.economics.study import Cells, Study, bootstrap, mean, ratio
 from farthing.models.recording import Floats
 
@@ -42,6 +42,8 @@ class Step:
         cost, tokens: what it adds to an attempt, in USD and tokens.
         usd_per_right, tokens_per_right: for one more right answer; None unless the interval of
             `passed` is above zero: what does not help has no price.
+        verdict: whether the higher one gives a right answer for less, in USD, or in tokens where
+            the cost is unknown.
     """
 
     family: str
@@ -53,6 +55,7 @@ class Step:
     tokens: Figure
     usd_per_right: Figure
     tokens_per_right: Figure
+    verdict: Verdict | None
 
 
 def lengths(study: Study) -> list[Length]:
@@ -96,7 +99,8 @@ def steps(study: Study) -> list[Step]:
     found = bootstrap(study, statistics)
     made = []
     for place, (family, low, high) in enumerate(pairs):
-        passed, cost, tokens, usd, more = (Figure.of(found, 5 * place + n) for n in range(5))
+        each = [Figure.of(found, 7 * place + n) for n in range(7)]
+        passed, cost, tokens, usd, more, saved, spared = each
         helps = passed.interval is not None and passed.interval[0] > 0
         both = ~np.isnan(study.cells.passed[[low, high]]).any(axis=0)
         made.append(
@@ -110,6 +114,7 @@ def steps(study: Study) -> list[Step]:
                 tokens,
                 usd if helps else Figure(None),
                 more if helps else Figure(None),
+                verdict(spared.interval if saved.value is None else saved.interval),
             )
         )
     return made
@@ -121,7 +126,18 @@ def _step(cells: Cells, low: int, high: int) -> Floats:
         for values in (cells.passed, cells.cost, cells.tokens)
     )
     per = np.nan if not gained else 1 / gained
-    return np.array([gained, paid, spent, paid * per, spent * per])
+    saved, spared = (
+        _saved(values, cells.passed, low, high) for values in (cells.cost, cells.tokens)
+    )
+    return np.array([gained, paid, spent, paid * per, spent * per, saved, spared])
+
+
+def _saved(values: Floats, passed: Floats, low: int, high: int) -> float:
+    """How much less the higher variant takes for a right answer, on questions that both have."""
+    pair = [low, high]
+    both = np.isnan(values[pair] + passed[pair]).sum(axis=0, dtype=np.int64) == 0
+    before, after = ratio(mean(values[pair][:, both]), mean(passed[pair][:, both]))
+    return float("nan") if np.isinf(before) and np.isinf(after) else float(before - after)
 
 
 def _families(study: Study) -> dict[str, list[int]]:

@@ -140,10 +140,10 @@ def _votes(found: Economics) -> Table | None:
     if not found.votes:
         return None
     made = _table(
-        "Votes: USD a right answer against one answer's, and what each question saves if a human "
+        "Votes: USD a right answer against one answer's; saved by a question, in USD, if a human "
         "does what is dearer",
         ("model", "votes", "one right", "vote right", "one USD", "vote USD", "verdict",
-         "with a human", "verdict"),
+         "saved", "verdict"),
     )  # fmt: skip
     for one in found.votes:
         made.add_row(
@@ -153,9 +153,9 @@ def _votes(found: Economics) -> Table | None:
             _percent(one.voted),
             _usd(one.single_cost_of_pass.value),
             _usd(one.cost_of_pass.value),
-            one.verdict,
-            _figure(one.with_human),
-            one.verdict_with_human,
+            one.verdict or "",
+            _usd(one.with_human.value),
+            one.verdict_with_human or "",
         )
     return made
 
@@ -226,8 +226,9 @@ def _steps(found: Economics) -> Table | None:
     if not found.steps:
         return None
     made = _table(
-        "Effort: what one more right answer costs from variant to variant",
-        ("from", "to", "right", "", "USD", "tokens", "USD each", "", "tokens each"),
+        "Effort: what one more right answer costs from variant to variant; verdict: is a right "
+        "answer cheaper?",
+        ("from", "to", "right", "", "USD", "tokens", "USD each", "", "tokens each", "verdict"),
     )
     for one in found.steps:
         helps = one.tokens_per_right.value is not None or one.usd_per_right.value is not None
@@ -238,9 +239,10 @@ def _steps(found: Economics) -> Table | None:
             _span(one.passed, 100, "+.1f"),
             _number(one.cost.value, "+.3g"),
             _number(one.tokens.value, "+,.0f"),
-            _usd(one.usd_per_right.value) if helps else "no gain shown",
+            _usd(one.usd_per_right.value) if helps else "no gain",
             _span(one.usd_per_right, 1, ".3g"),
             _number(one.tokens_per_right.value, ",.0f"),
+            one.verdict or "",
         )
     return made
 
@@ -273,7 +275,10 @@ def _column(made: Table, name: str) -> None:
     """Names of models fold where it is narrow, numbers never do."""
     text = name in _NAMES
     justify: JustifyMethod = "left" if text or not name else "right"
-    made.add_column(name.replace(" ", "\n"), justify=justify, no_wrap=not text, overflow="fold")
+    least = 8 if text else None
+    made.add_column(
+        name.replace(" ", "\n"), justify=justify, no_wrap=not text, overflow="fold", min_width=least
+    )
 
 
 def _number(value: float | None, form: str) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from farthing.bench.economics.cost_of_pass import Figure, Human
+from farthing.bench.economics.cost_of_pass import Figure, Human, Verdict, verdict
 from farthing.bench.economics.recorded import Recorded
 from farthing.bench.economics.study import RESAMPLES, ratio
 from farthing.models.recording import Floats, Ints
@@ -21,8 +20,6 @@ from farthing.signals.vote import Vote
 
 SIZES = (3, 5, 9, 21)
 DRAWS = 20
-
-Verdict = Literal["repays", "does not repay", "not significant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +49,8 @@ class Voted:
     single_cost_of_pass: Figure
     cost_of_pass: Figure
     with_human: Figure
-    verdict: Verdict
-    verdict_with_human: Verdict
+    verdict: Verdict | None
+    verdict_with_human: Verdict | None
 
 
 def votes(
@@ -93,6 +90,7 @@ def _vote(
     before, after = ratio(costs, rights).tolist()
     with np.errstate(invalid="ignore"):
         cheaper = price - voted_price
+    worth = _figure(float(saved.mean()), means[:, 3])
     return Voted(
         study.entries[model].model,
         size,
@@ -102,9 +100,9 @@ def _vote(
         _figure(whole[2] - whole[1], means[:, 2] - means[:, 1]),
         _figure(before, price),
         _figure(after, voted_price),
-        _figure(float(saved.mean()), means[:, 3]),
-        _verdict(before - after, cheaper),
-        _verdict(float(saved.mean()), means[:, 3]),
+        worth,
+        verdict(corrected_interval(before - after, cheaper)),
+        verdict(worth.interval),
     )
 
 
@@ -132,10 +130,3 @@ def _right(study: Recorded, model: int, questions: Ints, size: int, seed: int) -
 
 def _figure(value: float, drawn: Floats) -> Figure:
     return Figure(value, corrected_interval(value, drawn))
-
-
-def _verdict(saving: float, drawn: Floats) -> Verdict:
-    low, high = corrected_interval(saving, drawn)
-    if low > 0:
-        return "repays"
-    return "does not repay" if high < 0 else "not significant"
