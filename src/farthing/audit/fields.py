@@ -50,6 +50,8 @@ def first(record: Record, *names: str) -> Any:
 def inner(record: Record, name: str) -> Record:
     """An object within, also one that is written as JSON text; an empty one if there is none."""
     value = record.get(name)
+    if value is None or type(value) is dict:
+        return value or _NONE
     if isinstance(value, str) and value[:1] in "{[":
         try:
             value = decode(value)
@@ -146,6 +148,8 @@ def content(value: Any) -> str:
 
 def messages(value: Any) -> str | None:
     """All of a request's messages as one text, with their roles; None if there is none."""
+    if value is None:
+        return None
     value = unpacked(value)
     if isinstance(value, str):
         return value or None
@@ -153,10 +157,10 @@ def messages(value: Any) -> str | None:
         return messages(value.get("messages", value.get("input", value.get("prompt"))))
     if not isinstance(value, list) or not value:
         return None
-    told = (
-        f"{m.get('role') or ''}\n{content(m.get('content'))}" if isinstance(m, Mapping) else str(m)
+    told = [
+        f"{m.get('role') or ''}\n{content(m.get('content'))}" if isinstance(m, dict) else str(m)
         for m in value
-    )
+    ]
     return "\n".join(told) or None
 
 

@@ -14,6 +14,8 @@ from farthing.core.usage import Usage
 MINIMUM = 1024
 """Tokens below which vendors do not cache a beginning."""
 
+_ENDING = 4096
+
 
 @dataclass(slots=True)
 class Span:
@@ -58,7 +60,7 @@ class Prompts:
         self._untimed += at is None
         again = self._requests.see(line, model, text)
         begin = self._begin.see(model, text, at)
-        end = self._end.see(model, text[::-1], None)
+        end = self._end.see(model, text[-_ENDING:][::-1], None)
         per_byte = usage.input_tokens / len(text)
 
         whole = cost.pico if again else 0
