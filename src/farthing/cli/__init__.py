@@ -20,6 +20,7 @@ COMMANDS = (
     "report",
     "export",
     "prices",
+    "card",
     "device",
     "demo",
     "keys",

@@ -76,19 +76,20 @@ def count(
     tokens = batch * new
     projections = attention = feed_forward = kv_read = kv_written = 0
     weights = 0.0
-    for layer in model.layers:
-        own = layer.attention
-        projections += 2 * tokens * sum(m.inputs * m.outputs for m in layer.projections)
-        attention += 2 * batch * pairs(own, new, past) * own.macs_per_pair(absorbed)
+    for layer, alike in model.groups:
+        own, sequences = layer.attention, alike * batch
+        projections += 2 * alike * tokens * sum(m.inputs * m.outputs for m in layer.projections)
+        attention += 2 * sequences * pairs(own, new, past) * own.macs_per_pair(absorbed)
         if own.latent and not absorbed:
             expand = own.latent.rank * own.heads * (own.query - own.latent.rope + own.value)
-            attention += 2 * batch * expand * past
-        feed_forward += 2 * tokens * sum(m.used * m.inputs * m.outputs for m in layer.feed_forward)
-        kv_read += batch * own.kv_numbers * _seen(own, new, past)
-        kv_written += batch * own.kv_numbers * own.held(new)
-        weights += model.plain.nbytes(1, layer.others)
+            attention += 2 * sequences * expand * past
+        products = sum(m.used * m.inputs * m.outputs for m in layer.feed_forward)
+        feed_forward += 2 * alike * tokens * products
+        kv_read += sequences * own.kv_numbers * _seen(own, new, past)
+        kv_written += sequences * own.kv_numbers * own.held(new)
+        weights += alike * model.plain.nbytes(1, layer.others)
         for matrix in (*layer.projections, *layer.feed_forward):
-            weights += matrix.each_bytes * matrix.touched(tokens)
+            weights += alike * matrix.each_bytes * matrix.touched(tokens)
     read_out = tokens if all_logits else batch
     weights += model.head.each_bytes + model.plain.nbytes(1, model.others + tokens * model.width)
     return Work(

@@ -42,7 +42,7 @@ def peak(
     logits. Frameworks hold more: workspaces, fragmentation, captured graphs.
     """
     tokens = batch * new
-    widest = max((_layer(model, layer) for layer in model.layers), default=0)
+    widest = max(_layer(model, layer) for layer, _ in model.groups)
     inside = tokens * (model.width + widest)
     read_out = tokens if all_logits else batch
     size = model.plain.bits // 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -168,6 +169,11 @@ class Architecture:
     kv_bits: int
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def groups(self) -> tuple[tuple[Layer, int], ...]:
+        """Layers that differ, and how many there are of each."""
+        return tuple(Counter(self.layers).items())
+
     def matrices(self) -> Iterator[Matrix]:
         """Those of all layers; not the head's."""
         for layer in self.layers:
@@ -202,10 +208,8 @@ class Architecture:
 
     def kv_bytes(self, tokens: int) -> int:
         """Bytes of the cache of one sequence of so many tokens; scales are not counted."""
-        bits = sum(
-            self.kv_bits * layer.attention.kv_numbers * layer.attention.held(tokens)
-            for layer in self.layers
-        )
+        numbers = (n * a.attention.kv_numbers * a.attention.held(tokens) for a, n in self.groups)
+        bits = self.kv_bits * sum(numbers)
         return -(-bits // 8)
 
     @property
