@@ -1,0 +1,153 @@
+"""The commonest of several answers, from as few samples as the stop rule takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from farthing.core.errors import UpstreamError
+from farthing.core.protocols import Operation
+from farthing.core.request import Request
+from farthing.core.response import Response, Sample
+from farthing.policies.stopping import or_best
+from farthing.policies.ttc.drawing import take
+from farthing.policies.ttc.spending import Spending
+from farthing.policies.ttc.stops import StopKind, stop_rule
+from farthing.signals.vote import Vote
+
+
+@dataclass(frozen=True, slots=True)
+class SelfConsistency:
+    """Samples a model up to `samples` times; the answer most of them give stands.
+
+    Ties go to the answer that came first, and samples without an answer do not vote. The
+    answer's share of the samples taken is its signal. Samples that fail are asked for once more;
+    when those fail too, the samples at hand decide.
+
+    Source: Self-Consistency Improves Chain of Thought Reasoning (Wang et al., 2022); the stop
+    rules name theirs in `ttc.stops`. Weights as in Deep Think with Confidence (Fu et al., 2025),
+    with the mean log-probability of the whole answer in place of parts of it.
+
+    Attributes:
+        model: who is sampled.
+        samples: how many votes there are at most.
+        stop: when to stop before: "none", "exact", "window", "beta", "doubling" or "error".
+        level: the stop rule's window, confidence, first samples or error rate; None for its own.
+        weighted: whether a vote weighs the geometric mean of its tokens' probabilities; all
+            weigh the same if that of one is unknown.
+        temperature: of the samples; None leaves it as the client has it.
+        spending: the most that it may spend.
+    """
+
+    kind: ClassVar[str] = "vote"
+
+    model: str
+    samples: int = 16
+    stop: StopKind = "exact"
+    level: float | None = None
+    weighted: bool = False
+    temperature: float | None = 1.0
+    spending: Spending = field(default_factory=Spending)
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, not {self.samples}")
+        stop_rule(self.stop, self.level)
+        if self.weighted and self.stop in ("exact", "beta", "error"):
+            raise ValueError(
+                f"stop {self.stop!r} counts votes, and weighted votes are not counted; "
+                "use none, window or doubling"
+            )
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The models that it may call, the strongest last."""
+        return (self.model,)
+
+    @property
+    def logprobs(self) -> bool:
+        """Whether its models must show log-probabilities."""
+        return self.weighted
+
+    async def answer(self, request: Request, operation: Operation) -> Response:
+        """A sample with the winning answer; its share of the votes is `columns["signal"]`."""
+        samples: list[Sample] = []
+        return await or_best(
+            self._decide(request, operation, samples),
+            operation,
+            lambda: self._response(samples) if samples else None,
+        )
+
+    async def _decide(
+        self, request: Request, operation: Operation, samples: list[Sample]
+    ) -> Response:
+        if self.temperature is not None:
+            request = replace(request, temperature=self.temperature)
+        if self.weighted:
+            request = replace(request, logprobs=True)
+        begun = self.spending.begin(operation)
+        rule, vote = stop_rule(self.stop, self.level), Vote(self.samples)
+        answers: list[str | None] = []
+        wanted = rule.more(vote, answers)
+        while wanted:
+            try:
+                given = await take(
+                    self.model, request, operation, self.spending, begun,
+                    node=self.kind, count=wanted, first=vote.cast,
+                )  # fmt: skip
+            except UpstreamError:
+                if not samples:
+                    raise
+                break
+            samples += given
+            for sample in given:
+                answers.append(sample.answer)
+                vote.add(sample.answer)
+            wanted = wanted - len(given) or rule.more(vote, answers)
+        return self._response(samples)
+
+    def _response(self, samples: Sequence[Sample]) -> Response:
+        return elected(self.model, samples, weights(samples) if self.weighted else None)
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's parameters."""
+        return {
+            "model": self.model,
+            "samples": self.samples,
+            "stop": self.stop,
+            "level": self.level,
+            "weighted": self.weighted,
+            "temperature": self.temperature,
+            "spending": self.spending.get_params(),
+        }
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> SelfConsistency:
+        """The policy with these parameters."""
+        return cls(**{**params, "spending": Spending.from_params(params.get("spending"))})
+
+
+def elected(
+    model: str, samples: Sequence[Sample], weights: Sequence[float] | None = None
+) -> Response:
+    """The first sample with the answer of most weight, which is each 1 without `weights`.
+
+    Its `columns["signal"]` is that answer's share of all weight, and 0 where nobody answered.
+    """
+    weights = [1.0] * len(samples) if weights is None else weights
+    votes: dict[str, float] = {}
+    for sample, weight in zip(samples, weights, strict=True):
+        if sample.answer is not None:
+            votes[sample.answer] = votes.get(sample.answer, 0.0) + weight
+    winner = max(votes, key=votes.__getitem__, default=None)
+    chosen = next(sample for sample in samples if sample.answer == winner or winner is None)
+    share = votes[winner] / math.fsum(weights) if winner is not None else 0.0
+    return Response(model, (replace(chosen, columns={**chosen.columns, "signal": share}),))
+
+
+def weights(samples: Sequence[Sample]) -> list[float] | None:
+    """The geometric mean of each sample's token probabilities; None if one is unknown."""
+    known = [s.mean_logprob for s in samples if s.mean_logprob is not None]
+    return [math.exp(value) for value in known] if len(known) == len(samples) else None
