@@ -66,6 +66,7 @@ def test_json_of_two_processes_is_that_of_one(place):
         (["bare.parquet", "--policies", "threshold"], 1, "--truth"),
         (["free.parquet", "--policies", "threshold"], 1, "cost_usd"),
         (["r.parquet", "--plot", "p.doc"], 1, "no plot is written as '.doc'"),
+        (["r.parquet", "--cost", "m0:1"], 2, "want MODEL=USD"),
         (["r.parquet", "--models", "m0,mx"], 1, "no rows of model 'mx'"),
     ],
 )

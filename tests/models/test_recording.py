@@ -54,6 +54,17 @@ def test_same_question_in_two_tasks_is_two_questions():
     assert len(from_table(replaced(table, "task", tasks)).questions) == 6
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.null()])
+def test_costs_can_be_told_of_models_that_have_none(kind):
+    table = replaced(recordings.table(6), "cost_usd", pa.array([None] * 90, kind))
+    told = from_table(table).priced({"m0": 0.5, "m2": 2.0})
+    assert draw(told, ["m0", "m2"], 1).cost[1][0, 0] == 2_000_000_000_000
+    with pytest.raises(DataError, match="cost_usd of model 'm1' is unknown"):
+        draw(told, ["m0", "m1"], 1)
+    with pytest.raises(DataError, match="no rows of model 'x'"):
+        told.priced({"x": 1.0})
+
+
 def test_selection_keeps_the_rows_of_its_questions():
     recording = recordings.recording(10)
     part = recording.select([7, 2])

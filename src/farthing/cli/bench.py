@@ -10,6 +10,9 @@ import typer
 
 from farthing.cli._app import app, err, out, print_json
 
+WIDTH = 108
+"""Columns of the widest table; it is better wrapped by the terminal than cut."""
+
 bench = typer.Typer(
     name="bench",
     help="Put policies beside one another: quality and cost in one table.",
@@ -27,6 +30,10 @@ def policies(
     models: Annotated[
         str | None,
         typer.Option(help="Cheap to strong, by commas. Default: all with costs, up to the best."),
+    ] = None,
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(help="MODEL=USD a sample, for models without recorded costs; repeatable."),
     ] = None,
     samples: Annotated[int, typer.Option(help="Of each model, at most.", min=1)] = 5,
     folds: Annotated[int, typer.Option(help="Outer folds.", min=2)] = 5,
@@ -55,6 +62,7 @@ def policies(
 
     names = _names(wanted, list(METHODS))
     asked = None if models is None else _parts(models)
+    costs = _costs(cost or [])
     if plot is not None:
         show.check_plot(plot)
     done = []
@@ -63,7 +71,7 @@ def policies(
             task = bar.add_task(path.name, total=len(names))
             done.append(
                 judge(
-                    load_recording(path),
+                    load_recording(path).priced(costs) if costs else load_recording(path),
                     models=asked,
                     methods=names,
                     samples=samples,
@@ -80,7 +88,7 @@ def policies(
         print_json({"recordings": [figures.as_json(one) for one in done]})
     else:
         for one in done:
-            out.print(show.table(one))
+            out.print(show.table(one), width=max(out.width, WIDTH), crop=False)
             out.print()
     if plot is not None:
         show.plot(done, plot)
@@ -89,6 +97,19 @@ def policies(
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _costs(told: list[str]) -> dict[str, float]:
+    costs = {}
+    for pair in told:
+        model, _, usd = pair.rpartition("=")
+        try:
+            costs[model] = float(usd)
+        except ValueError:
+            costs[model] = -1.0
+        if not model or not 0 <= costs[model] < float("inf"):
+            raise typer.BadParameter(f"{pair!r}: want MODEL=USD", param_hint="--cost")
+    return costs
 
 
 def _names(wanted: str | None, known: list[str]) -> list[str]:

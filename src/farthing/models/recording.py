@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,21 @@ class Recording:
             raise DataError(f"{self.path}: column {name!r} is {column.type}, want a number")
         values: Floats = column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
         return values
+
+    def priced(self, costs: Mapping[str, float]) -> Recording:
+        """The recording with each sample of the models in `costs` at that many USD.
+
+        For models whose costs were not recorded; DataError for models it does not have.
+        """
+        each = np.full(self.table.num_rows, np.nan)
+        if not pa.types.is_null(self.table["cost_usd"].type):
+            each = self.floats("cost_usd").copy()
+        for model, usd in costs.items():
+            index = self.model_index(model)
+            each[self.start[index, 0] : self.start[index, -1]] = usd
+        values = pa.array(each, pa.float64(), mask=np.isnan(each))
+        table = self.table.drop_columns(["cost_usd"]).append_column("cost_usd", values)
+        return replace(self, table=table)
 
     def select(self, questions: Sequence[int] | Ints) -> Recording:
         """The recording of some of the questions, by index; their order stays as it is."""
