@@ -1,8 +1,9 @@
 """All policies on all recordings, and how fast they are.
 
 `python benchmarks/policies.py DIR` prints for each recording in DIR the table of `farthing bench
-policies`, in short. `--speed` prints instead how many questions a second each policy decides, at
-once and one by one as it is served, and how long searching and planning take; it needs no DIR.
+policies`, in short. `--winners` compares what `farthing plan --search` finds with C3PO alone.
+`--speed` prints instead how many questions a second each policy decides, at once and one by one
+as it is served, and how long searching and planning take; it needs no DIR.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ from farthing.cost.prices import PriceBook
 from farthing.models.draw import Draw, draw
 from farthing.models.recording import Recording, from_table, load_recording
 from farthing.plan import Promise, make_plan
+from farthing.plan.c3po import C3po
 from farthing.plan.policy_search import search_plan
 from farthing.plan.replay import recorded_models
-from farthing.plan.selection import METHODS
+from farthing.plan.selection import METHODS, candidates
+from farthing.policies.cascade import Cascade
 from farthing.policies.decisions import Learnt, rightness
+from farthing.risk.bootstrap import resampled_means
 
 NAMES = (
     "mot-date", "mzelling-llama-mmlu", "mzelling-llama-triviaqa", "mzelling-llama-gsm8k",
@@ -59,6 +63,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--winners", action="store_true", help="the search beside C3PO")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--questions", type=int, default=10_000, help="of --speed")
     options = parser.parse_args()
@@ -69,6 +74,9 @@ def main() -> None:
         return
     found = {path.stem: path for path in recordings(options.dir, "*.parquet")}
     names = options.only.split(",") if options.only else NAMES
+    if options.winners:
+        _winners(found, [n for n in names if n in found], methods, options.jobs)
+        return
     done = []
     for name in track([n for n in names if n in found], console=Console(stderr=True)):
         begun = time.perf_counter()
@@ -84,6 +92,60 @@ def main() -> None:
         _tell(name, one, time.perf_counter() - begun)
     if options.plot:
         plot(done, options.plot)
+
+
+def _winners(found: dict[str, Path], names: Iterable[str], methods: list[str], jobs: int) -> None:
+    """What `plan --search` finds on half of a recording, beside C3PO's cascade found there.
+
+    Both may spend what they like: the budget of a request is what all models together cost at
+    most. Measured on the other half; intervals over its questions, of one division.
+    """
+    table = []
+    for name in names:
+        recording = load_recording(found[name])
+        drawn = draw(recording, MODELS.get(name) or candidates(recording), 5, 0)
+        order = np.random.default_rng(0).permutation(drawn.questions)
+        half = np.sort(order[: drawn.questions // 2]), np.sort(order[drawn.questions // 2 :])
+        dearest = Cost(sum(int(cost.sum(axis=1).max()) for cost in drawn.cost))
+        promise = Promise(dearest, 0.2, "marginal")
+        other = drawn.select(half[1])
+        right = rightness(other)
+        plans = [
+            search_plan(
+                drawn.recording.select(half[0]), promise, models=drawn.models, methods=chosen,
+                samples=list(drawn.samples), jobs=jobs,
+            )
+            for chosen in (methods, ["c3po"])
+        ]  # fmt: skip
+        first, second = (_on(plan.policy, other, right) for plan in plans)
+        cost = np.stack([first[0], second[0], first[1] - second[1]], axis=1)
+        means = resampled_means(cost, 1000, 0)
+        table.append(
+            [
+                name,
+                str(plans[0].evidence[0]["name"]),
+                f"{100 * first[1].mean():.1f}",
+                f"{100 * second[1].mean():.1f}",
+                _span((first[1] - second[1]).mean(), means[:, 2], "+.1f"),
+                _span(1 - first[0].sum() / second[0].sum(), 1 - means[:, 0] / means[:, 1], ".0f"),
+            ]
+        )
+    print(markdown(WINNERS, table))
+
+
+WINNERS = ["recording", "winner", "its quality", "C3PO's", "difference", "saved of C3PO's cost, %"]
+
+
+def _on(policy: Any, drawn: Draw, right: list[Any]) -> tuple[Any, Any]:
+    """Costs and rightness of a plan's policy on questions."""
+    learnt = C3po(policy) if isinstance(policy, Cascade) else policy
+    decided = learnt.decide(drawn)
+    return decided.cost.astype(float), decided.take(right)
+
+
+def _span(value: float, resampled: Any, form: str) -> str:
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return f"{100 * value:{form}} ({100 * low:{form}} to {100 * high:{form}})"
 
 
 def _tell(name: str, one: Bench, seconds: float) -> None:

@@ -53,6 +53,7 @@ def policies(
     Each is asked only questions that it has not learnt from. A gain or saving whose interval
     includes zero is shown as not significant.
     """
+    from rich.console import Console
     from rich.progress import Progress
 
     from farthing.bench import figures, show
@@ -87,9 +88,10 @@ def policies(
     if as_json:
         print_json({"recordings": [figures.as_json(one) for one in done]})
     else:
+        wide = Console(highlight=False, width=max(out.width, WIDTH))
         for one in done:
-            out.print(show.table(one), width=max(out.width, WIDTH), crop=False)
-            out.print()
+            wide.print(show.table(one), crop=False)
+            wide.print()
     if plot is not None:
         show.plot(done, plot)
         err.print(f"Plotted to {plot}")
