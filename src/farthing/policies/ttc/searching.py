@@ -1,0 +1,306 @@
+"""What the searches over steps share: partial answers, their scores, and when to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, Self, get_args
+
+import numpy as np
+
+from farthing.core.protocols import Operation
+from farthing.core.request import Request
+from farthing.core.response import Response, Sample, TokenLogprob
+from farthing.policies.stopping import or_best
+from farthing.policies.ttc.spending import Spending
+from farthing.policies.ttc.steps import UNLIMITED, Piece, Steps, extend
+from farthing.signals.steps import ModelSteps, StepReward, reward_from_params
+
+Aggregate = Literal["last", "least", "product", "mean"]
+Choose = Literal["best", "vote"]
+
+
+@dataclass(eq=False, slots=True)
+class Path:
+    """An answer as far as it has come.
+
+    Attributes:
+        text: all of it.
+        depth: how many steps it has.
+        finished: whether it is whole.
+        answer: its final answer as far as one can be read.
+        score: what the reward says of it, from 0 to 1.
+        logprob: of all its tokens; NaN if unknown.
+        tokens: of all its steps, where they are known.
+        parent: what it went on from.
+    """
+
+    text: str = ""
+    depth: int = 0
+    finished: bool = False
+    answer: str | None = None
+    score: float = 0.0
+    logprob: float = 0.0
+    tokens: tuple[TokenLogprob, ...] = ()
+    parent: Path | None = None
+
+    def child(self, piece: Piece) -> Path:
+        """The path that goes on by `piece`; its score is not known yet."""
+        return Path(
+            self.text + piece.text,
+            self.depth + 1,
+            piece.finished,
+            piece.answer,
+            logprob=self.logprob + (math.nan if piece.logprob is None else piece.logprob),
+            tokens=self.tokens + (piece.tokens or ()),
+            parent=self,
+        )
+
+
+class Walk:
+    """One operation's search: makes steps, scores them, and knows when to stop.
+
+    Attributes:
+        request: what every step is asked with.
+        seen: all paths in the order in which they were found.
+        rng: seeded by the request.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        request: Request,
+        operation: Operation,
+        node: str,
+        *,
+        steps: Steps,
+        spending: Spending = UNLIMITED,
+        reward: StepReward | None = None,
+        aggregate: Aggregate = "last",
+    ) -> None:
+        self.model, self.request, self.operation, self.node = model, request, operation, node
+        self.steps, self.spending = steps, spending
+        self.reward, self.aggregate = reward, aggregate
+        self.seen: list[Path] = []
+        seed = request.seed
+        self.rng = np.random.default_rng(None if seed is None else [seed < 0, abs(seed)])
+        self._begun, self._turn = spending.begin(operation), 0
+        self._whole = spending.left(operation, self._begun)
+
+    @property
+    def over(self) -> bool:
+        """Whether what may be spent is used up; never before the first step."""
+        return self._turn > 0 and self.spending.over(self.operation, self._begun)
+
+    @property
+    def left(self) -> float:
+        """What share of what may be spent is left, from 0 to 1; 1 without a bound."""
+        now, whole = self.spending.left(self.operation, self._begun), self._whole
+        shares = [1.0]
+        if now.cost is not None and whole.cost is not None:
+            shares.append(now.cost.pico / max(whole.cost.pico, 1))
+        if now.seconds is not None and whole.seconds is not None:
+            shares.append(now.seconds / whole.seconds)
+        if now.tokens is not None and whole.tokens is not None:
+            shares.append(now.tokens / whole.tokens)
+        return max(0.0, min(shares))
+
+    async def pieces(
+        self, prefixes: Sequence[str], *, steps: Steps | None = None, **settings: Any
+    ) -> list[Piece]:
+        """A step from each prefix; `settings` are fields of the request."""
+        self._turn += 1
+        return await extend(
+            self.model,
+            replace(self.request, **settings) if settings else self.request,
+            self.operation,
+            prefixes,
+            steps or self.steps,
+            self.node,
+            turn=self._turn,
+            spending=self.spending,
+            begun=self._begun,
+        )
+
+    async def grow(self, paths: Sequence[Path], *, steps: Steps | None = None) -> list[Path]:
+        """A scored child of each path; a path named twice gets two."""
+        pieces = await self.pieces([path.text for path in paths], steps=steps)
+        children = [path.child(piece) for path, piece in zip(paths, pieces, strict=True)]
+        self.seen += children
+        if self.reward is not None:
+            await self._score(children)
+        return children
+
+    async def _score(self, paths: Sequence[Path]) -> None:
+        """Score paths, equal ones once: at once where that is calls without a bound."""
+        reward = self.reward
+        assert reward is not None
+        alike: dict[tuple[str, bool], list[Path]] = {}
+        for path in paths:
+            alike.setdefault((path.text, path.finished), []).append(path)
+
+        async def judge(text: str, finished: bool) -> None:
+            told = await reward.judge(
+                self.request, text, self.operation, self.node, finished=finished
+            )
+            for path in alike[text, finished]:
+                path.score = aggregated(told, self.aggregate)
+
+        bound = self.spending.left(self.operation, self._begun).cost
+        if isinstance(reward, ModelSteps) and bound is None:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for key in alike:
+                        group.create_task(judge(*key))
+            except ExceptionGroup as failed:
+                raise failed.exceptions[0] from None
+            return
+        for key in alike:
+            if isinstance(reward, ModelSteps):
+                self.spending.check(self.operation, self._begun)
+            await judge(*key)
+
+    def response(self, path: Path) -> Response:
+        """The answer that a path gives."""
+        return self.told(path.text, path.finished, path.score)
+
+    def told(self, text: str, finished: bool, signal: float | None) -> Response:
+        """The answer of a text; `signal` is how sure it is."""
+        sample = Sample(
+            text, finish_reason="stop" if finished else "length", columns={"signal": signal}
+        )
+        return Response(self.model, (self.operation.read(sample),))
+
+    def best(self, paths: Sequence[Path] | None = None, choose: Choose = "best") -> Response | None:
+        """The answer of the best of `paths`, of all seen if None; finished ones go first.
+
+        None if there is none.
+        """
+        pool = self.seen if paths is None else paths
+        pool = [path for path in pool if path.finished] or pool
+        if not pool:
+            return None
+        if choose == "vote":
+            votes: dict[str | None, float] = {}
+            for path in pool:
+                votes[path.answer] = votes.get(path.answer, 0.0) + path.score
+            leading = max(votes, key=votes.__getitem__)
+            pool = [path for path in pool if path.answer == leading]
+        return self.response(max(pool, key=lambda path: (path.score, path.depth)))
+
+
+def aggregated(scores: Sequence[float], aggregate: Aggregate) -> float:
+    """One score of several steps' scores; 0 without any."""
+    if not scores:
+        return 0.0
+    match aggregate:
+        case "last":
+            return scores[-1]
+        case "least":
+            return min(scores)
+        case "product":
+            return math.prod(scores)
+        case "mean":
+            return sum(scores) / len(scores)
+
+
+def distinct(paths: Sequence[Path]) -> list[Path]:
+    """The first of each text."""
+    kept: dict[tuple[str, bool], Path] = {}
+    for path in paths:
+        kept.setdefault((path.text, path.finished), path)
+    return list(kept.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Searches over steps for the answer that a reward of steps likes best.
+
+    A policy of this shape is a subclass with a `kind` and a `_search`. When the operation's cap
+    or `spending` is used up, it answers with the best finished path, or the best partial one. One
+    sample at most can exceed them.
+
+    Attributes:
+        model: who makes the steps.
+        reward: what scores them.
+        steps: what a step is.
+        spending: the most that may be spent on an operation, beside its cap.
+        temperature: sent with every call.
+        depth: the most steps of an answer.
+        aggregate: what counts of a partial answer's scores.
+    """
+
+    kind: ClassVar[str] = ""
+
+    model: str
+    reward: StepReward
+    steps: Steps = field(default_factory=Steps)
+    spending: Spending = UNLIMITED
+    temperature: float = 1.0
+    depth: int = 16
+    aggregate: Aggregate = "last"
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ValueError(f"depth must be at least 1, not {self.depth}")
+        if self.aggregate not in get_args(Aggregate):
+            raise ValueError(f"aggregate is one of {', '.join(get_args(Aggregate))}")
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The models that it may call, the one that answers last."""
+        judge = (self.reward.model,) if isinstance(self.reward, ModelSteps) else ()
+        return tuple(dict.fromkeys((*judge, self.model)))
+
+    async def answer(self, request: Request, operation: Operation) -> Response:
+        """The best answer found; its score is in the sample's `columns["signal"]`."""
+        walk = Walk(
+            self.model,
+            replace(request, temperature=self.temperature),
+            operation,
+            self.kind,
+            steps=self.steps,
+            spending=self.spending,
+            reward=self.reward,
+            aggregate=self.aggregate,
+        )
+        return await or_best(self._search(walk), operation, walk.best)
+
+    async def _search(self, walk: Walk) -> Response:
+        raise NotImplementedError
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's parameters."""
+        return params_of(self)
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Self:
+        """The policy with these parameters."""
+        return cls(**built(params))
+
+
+def params_of(policy: Any) -> dict[str, Any]:
+    """The parameters of a policy's dataclass, those of what is within it as tables."""
+    told: dict[str, Any] = {}
+    for one in fields(policy):
+        value = getattr(policy, one.name)
+        table = value.get_params() if hasattr(value, "get_params") else value
+        if one.name == "reward":
+            table = {"kind": value.kind, **table}
+        told[one.name] = table
+    return told
+
+
+def built(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with the tables `steps`, `spending` and `reward` made into what they describe."""
+    made = dict(params)
+    for name, make in (
+        ("steps", Steps.from_params),
+        ("spending", Spending.from_params),
+        ("reward", reward_from_params),
+    ):
+        if isinstance(made.get(name), Mapping):
+            made[name] = make(made[name])
+    return made
