@@ -22,6 +22,7 @@ COMMANDS = (
     "prices",
     "card",
     "device",
+    "measure",
     "demo",
     "keys",
     "budgets",
