@@ -1,4 +1,4 @@
-"""A recording as a study: resampled over questions, and over the attempts at each."""
+"""A recording as a study: resampled over questions, each with its attempts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from farthing.core.errors import DataError
 from farthing.core.money import Cost
 from farthing.models.arrow import pa, pc
 from farthing.models.recording import Floats, Ints, Recording
+
+FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,14 @@ class Recorded:
         return np.diff(self.recording.start, axis=1)
 
     def resampled(self, count: int, seed: int) -> Iterator[Cells]:
-        """Questions drawn with replacement, the same for all models; then attempts at each."""
+        """Questions drawn with replacement, the same for all models, each with its attempts.
+
+        That takes in the chance of attempts too, since it makes questions differ (Davison and
+        Hinkley, 1997, section 3.8). Below `FEW` questions attempts are drawn as well.
+        """
         rng = np.random.default_rng(seed)
         questions = self.counts.shape[1]
-        several = bool((self.counts > 1).any())
+        several = questions < FEW and bool((self.counts > 1).any())
         for _ in range(count):
             cells = self._again(rng) if several else self.cells
             yield cells.take(rng.integers(questions, size=(questions,)))

@@ -260,7 +260,11 @@ def table(found: Economics) -> RenderableType:
     parts: list[RenderableType] = [title]
     for part in _PARTS:
         if (made := part(found)) is not None:
-            parts += [Text(), made]
+            parts.append(Text())
+            if isinstance(made, Table) and made.title:  # a title would wrap where its table ends
+                parts.append(Text(str(made.title), style="italic"))
+                made.title = None
+            parts.append(made)
     return Group(*parts)
 
 
