@@ -16,6 +16,7 @@ COMMANDS = (
     "certify",
     "audit",
     "bench",
+    "bench_ttc",
     "economics",
     "report",
     "export",

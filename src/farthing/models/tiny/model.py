@@ -234,6 +234,15 @@ class TinyModel:
         state.logits = logits[-1] if mask is None else None
         return logits
 
+    def read_all(self, sequences: Sequence[Sequence[int]]) -> Floats:
+        """The logits after each of several sequences of one length, shape (n, vocabulary).
+
+        All are read in one pass, from their beginnings.
+        """
+        batch = np.asarray(sequences, np.int64)
+        cache = Cache.empty(self.shape, len(batch))
+        return self._weights.forward(cache, batch, last=True)[:, 0]
+
     async def complete(self, request: Request) -> Response:
         """Answer with `request.n` samples; RequestError if the prompt has no readable chain.
 

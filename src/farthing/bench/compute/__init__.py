@@ -1,0 +1,1 @@
+"""Policies that spend compute at request time, where tiny models or a recording answer."""

@@ -1,0 +1,106 @@
+"""Which policies take part, each sized for a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from farthing.core.errors import ParamError, PlanError
+from farthing.core.protocols import Policy
+from farthing.policies.registry import from_params
+from farthing.policies.ttc.registry import TTC
+
+VOTE = "vote, plain"
+
+_VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "vote": {
+        VOTE: {"stop": "none"},
+        "vote, exact stop": {"stop": "exact"},
+        "vote, beta stop": {"stop": "beta"},
+        "vote, window stop": {"stop": "window", "level": 2},
+        "vote, error stop": {"stop": "error"},
+        "vote, weighted": {"stop": "none", "weighted": True},
+    },
+}
+_REWARDS: dict[str, dict[str, Any]] = {
+    "exact": {"kind": "exact"},
+    "noisy": {"kind": "noisy", "rate": 0.2},
+    "learnt": {"kind": "learnt"},
+}
+_SIZES: dict[str, Callable[[int], int]] = {
+    "samples": lambda answers: answers,
+    "particles": lambda answers: answers,
+    "width": lambda answers: max(1, answers // 4),
+    "expand": lambda answers: max(2, min(4, answers)),
+    "moves": lambda answers: answers,
+}
+"""How many of what a policy is to take where the budget is that of so many answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A policy with one set of parameters, for any budget.
+
+    Attributes:
+        name: for people.
+        kind: the policy's.
+        told: parameters that the budget does not decide.
+        sized: those that it does.
+    """
+
+    name: str
+    kind: str
+    told: dict[str, Any]
+    sized: tuple[str, ...] = ()
+
+    def policy(self, answers: int) -> Policy:
+        """The policy where the budget is that of so many greedy answers."""
+        sizes = {name: _SIZES[name](answers) for name in self.sized}
+        return from_params(self.kind, {**sizes, **self.told})
+
+
+def arms(kinds: Sequence[str], model: str, *, steps: bool) -> tuple[list[Arm], dict[str, str]]:
+    """The arms of these kinds on `model`, and why others are left out, by kind.
+
+    `steps` says whether the model goes on from partial answers.
+    """
+    found: list[Arm] = []
+    left_out: dict[str, str] = {}
+    for kind in kinds:
+        known = {field.name: field for field in fields(TTC[kind]) if field.init}
+        reason = _unfit(known, steps)
+        if reason:
+            left_out[kind] = reason
+            continue
+        told: dict[str, Any] = {"model": model}
+        if "steps" in known:
+            told["steps"] = {"tokens": 1}
+        variants = _VARIANTS.get(kind, {kind: {}})
+        if "reward" in known:
+            variants = {f"{kind}, {name} reward": {"reward": one} for name, one in _REWARDS.items()}
+        for name, variant in variants.items():
+            sized = tuple(size for size in _SIZES if size in known and size not in variant)
+            arm = Arm(name, kind, {**told, **variant}, sized)
+            try:
+                arm.policy(4)
+            except (PlanError, ParamError) as error:
+                left_out[name] = str(error)
+            else:
+                found.append(arm)
+    return found, left_out
+
+
+def _unfit(known: dict[str, Any], steps: bool) -> str:
+    """Why a policy with these fields cannot run; empty if it can."""
+    if "model" not in known:
+        return "it has no single model"
+    if not steps and ({"steps", "reward", "alpha"} & set(known)):
+        return "it goes on from partial answers, which recorded models cannot"
+    given = {"model", "reward", *_SIZES}
+    missing = [
+        name
+        for name, field in known.items()
+        if name not in given and field.default is MISSING and field.default_factory is MISSING
+    ]
+    return f"it needs {', '.join(missing)}" if missing else ""

@@ -1,0 +1,178 @@
+"""Tiny models that work each token out once, for many operations on the same questions.
+
+What they answer and bill is what a tiny model does that holds nothing when an operation begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from farthing.core.request import Request
+from farthing.core.response import Chunk, Response
+from farthing.models.recording import Floats
+from farthing.models.tiny import TinyModel
+from farthing.models.tiny._decoding import Tally, cumulated, draws, log_softmax
+from farthing.models.tiny.model import Asked
+
+_LIKELY = 0.01
+
+
+class Place:
+    """What may follow a sequence of tokens."""
+
+    __slots__ = ("_cumulative", "likeliest", "logprobs", "values")
+
+    def __init__(self, logprobs: Floats) -> None:
+        self.logprobs = logprobs
+        self.values: list[float] = logprobs.tolist()
+        self.likeliest = int(logprobs.argmax())
+        self._cumulative: dict[float, list[float]] = {}
+
+    def choose(self, heat: float, draw: float) -> int:
+        """The token that a uniform number stands for, the likeliest at temperature 0."""
+        if not heat:
+            return self.likeliest
+        summed = self._cumulative.get(heat)
+        if summed is None:
+            summed = self._cumulative[heat] = cumulated(self.logprobs, heat).tolist()
+        return bisect_right(summed, draw * summed[-1])
+
+
+class Remembered:
+    """A tiny model, and what it has worked out so far."""
+
+    def __init__(self, model: TinyModel) -> None:
+        self.model = model
+        self._places: dict[tuple[int, ...], Place] = {}
+
+    def __getitem__(self, tokens: tuple[int, ...]) -> Place:
+        place = self._places.get(tokens)
+        if place is None:
+            place = self._work_out([tokens])[0]
+        return place
+
+    def prepare(self, chain: str) -> None:
+        """Work out at once what is likely to be needed of a chain."""
+        level = {tuple(self.model.encode(chain)): 1.0}
+        while level:
+            places = self._work_out(list(level))
+            following: dict[tuple[int, ...], float] = {}
+            for (tokens, share), place in zip(level.items(), places, strict=True):
+                if len(tokens) + 1 >= self.model.shape.positions:
+                    continue
+                likely = (share * np.exp(place.logprobs)).tolist()
+                for token, chance in enumerate(likely):
+                    if chance > _LIKELY and token != self.model.eos:
+                        following[(*tokens, token)] = chance
+            level = following
+
+    def _work_out(self, sequences: list[tuple[int, ...]]) -> list[Place]:
+        rows = log_softmax(self.model.read_all(sequences))
+        places = [Place(row) for row in rows]
+        self._places.update(zip(sequences, places, strict=True))
+        return places
+
+
+@dataclass(slots=True)
+class Called:
+    """What one call came to.
+
+    Attributes:
+        read: tokens of prompt and prefix, of which `held` were held.
+        rows: how many sequences each pass after the first went on with.
+        output: tokens generated.
+        cancelled: whether it was broken off.
+    """
+
+    read: int
+    held: int
+    rows: list[int] = field(default_factory=list)
+    output: int = 0
+    cancelled: bool = False
+
+
+class Session:
+    """A remembered model in one operation.
+
+    Calls at the same time advance by a token each in turn; one that is broken off is counted as
+    far as it has come.
+
+    Attributes:
+        calls: in the order in which they began.
+    """
+
+    def __init__(self, remembered: Remembered) -> None:
+        self.model = remembered.model
+        self.card = remembered.model.card
+        self.calls: list[Called] = []
+        self._remembered = remembered
+        self._read: set[tuple[int, ...]] = set()
+        self._whole: set[tuple[int, ...]] = set()
+        self._busy = 0
+
+    async def complete(self, request: Request) -> Response:
+        """As `TinyModel.complete`."""
+        asked = self.model.read(request)
+        call = Called(len(asked.tokens), self._held(asked.tokens) if asked.prefix else 0)
+        self.calls.append(call)
+        self._busy += 1
+        try:
+            tallies = await self._decode(asked, request, call)
+        except asyncio.CancelledError:
+            call.cancelled = True
+            raise
+        finally:
+            self._busy -= 1
+        return Response(
+            self.card.name,
+            tuple(tally.sample(logprobs=request.logprobs) for tally in tallies),
+            usage=asked.usage(call.held, tallies),
+            usage_basis="exact",
+        )
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """Not needed: what runs here has nobody to stream to."""
+        raise NotImplementedError
+
+    def _held(self, tokens: tuple[int, ...]) -> int:
+        if tokens in self._whole:
+            return len(tokens)
+        lengths = range(len(tokens) - 1, 0, -1)
+        return next((n for n in lengths if tokens[:n] in self._read), 0)
+
+    async def _decode(self, asked: Asked, request: Request, call: Called) -> list[Tally]:
+        n, heat = request.n, request.temperature or 0.0
+        tallies = asked.tallies(n)
+        await asyncio.sleep(0)
+        in_turn = self._busy > 1
+        self._read.add(asked.tokens)
+        self._whole.add(asked.tokens)
+        drawn = draws(request.seed, n, asked.limit, asked.prefix).tolist() if heat else None
+        going = list(range(n))
+        for position in range(asked.limit):
+            if position:
+                call.rows.append(len(going) if heat else 1)
+                if in_turn:
+                    await asyncio.sleep(0)
+            left = []
+            for index in going:
+                tally = tallies[index]
+                place = self._remembered[(*asked.tokens, *tally.tokens)]
+                token = place.choose(heat, drawn[index][position] if drawn else 0.0)
+                if asked.top:
+                    tally.look(place.logprobs, asked.top)
+                end = tally.add(token, place.values[token], full=position + 1 == asked.limit)
+                if end is None:
+                    left.append(index)
+                elif position and token != self.model.eos:
+                    self._read.add((*asked.tokens, *tally.tokens[:-1]))
+            call.output += len(going)
+            going = left
+            if not going:
+                break
+        return tallies

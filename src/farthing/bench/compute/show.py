@@ -1,0 +1,150 @@
+"""The table and the plot, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from farthing.bench.compute.figures import Row, cheapest, rows
+from farthing.bench.compute.judging import Bench
+from farthing.bench.figures import Interval
+from farthing.bench.show import check_plot
+from farthing.core.errors import DataError
+from farthing.risk.curve import hull
+
+WIDTH = 144
+"""Columns of the wider table."""
+
+
+def table(bench: Bench) -> RenderableType:
+    """All rows, and what a right answer costs at least."""
+    found = rows(bench)
+    recorded = bench.source.recording
+    title = Text.assemble(
+        (Path(recorded).name if recorded else bench.model, "bold"),
+        f": {bench.questions} questions, {bench.seeds} seeds; a greedy answer of {bench.model} "
+        f"costs {bench.unit:.3g} USD, and budgets are so many of it\n"
+        f"tokens, FLOPs and dollars are counted, times modelled "
+        f"({'unknown of a recording' if recorded else bench.source.device}); 95 % intervals",
+    )
+    bought = _table(
+        "What it buys",
+        ("right", "", "USD", "USD a right", "", "over single models", "over plain vote"),
+    )
+    work = _table(
+        "What it takes", ("tokens", "MFLOPs", "ms", "calls", "cancelled", "over budget", "by calls")
+    )
+    last: int | None = None
+    for row in found:
+        if row.budget != last:
+            bought.add_section()
+            work.add_section()
+        last = row.budget
+        style = "dim" if row.budget is None else "bold" if row.gains else ""
+        begin = (row.name, "" if row.budget is None else str(row.budget))
+        bought.add_row(*begin, *_bought(row), style=style)
+        work.add_row(*begin, *_work(row), style=style)
+    best = cheapest(found)
+    at = "asked once" if best.budget is None else f"at a budget of {best.budget}"
+    parts: list[RenderableType] = [title, Text(), bought, Text(), work, Text()]
+    parts.append(Text(f"A right answer costs least from {best.name} {at}."))
+    for row in found:
+        if row.unanswered:
+            share = f"{row.unanswered:.1%} of its operations end without an answer"
+            parts.append(Text(f"{row.name}, budget {row.budget}: {share}", style="yellow"))
+    for name, reason in bench.left_out.items():
+        parts.append(Text(f"{name} left out: {reason}", style="yellow"))
+    return Group(*parts)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    made.add_column("policy", no_wrap=True)
+    made.add_column("budget", justify="right")
+    for name in columns:
+        made.add_column(name, justify="right" if name else "left", no_wrap=True)
+    return made
+
+
+def _bought(row: Row) -> list[str]:
+    return [
+        f"{100 * row.quality:.1f}",
+        _span(row.quality_interval, 100, ".1f"),
+        f"{row.usd:.3g}",
+        "" if row.usd_per_right is None else f"{row.usd_per_right:.3g}",
+        _span(row.usd_per_right_interval, 1, ".3g"),
+        _beyond_chance(row.gain, row.gain_interval),
+        _beyond_chance(row.over_vote, row.over_vote_interval),
+    ]
+
+
+def _work(row: Row) -> list[str]:
+    return [
+        "" if row.output_tokens is None else f"{row.output_tokens:.1f}",
+        "" if row.flops is None else f"{row.flops / 1e6:.3g}",
+        "" if row.device_s is None else f"{1e3 * row.device_s:.3g}",
+        f"{row.calls:.1f}",
+        "" if row.cancelled is None else f"{row.cancelled:.1%}",
+        "" if row.exceeded is None else f"{row.exceeded:.0%}",
+        "" if row.excess is None else f"{row.excess:.2f}",
+    ]
+
+
+def _span(interval: Interval | None, scale: float, form: str) -> str:
+    if interval is None:
+        return ""
+    return f"[{scale * interval[0]:{form}}, {scale * interval[1]:{form}}]"
+
+
+def _beyond_chance(value: float | None, interval: Interval | None) -> str:
+    if value is None or interval is None:
+        return ""
+    if interval[0] <= 0 <= interval[1]:
+        return "not significant"
+    return f"{100 * value:+.1f} {_span(interval, 100, '+.1f')}"
+
+
+def plot(bench: Bench, path: Path) -> None:
+    """Right answers over dollars, a line a policy, as PNG, PDF or SVG.
+
+    Raises DataError if the file cannot be written, ExtraError without matplotlib.
+    """
+    check_plot(path)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6.5), layout="constrained")
+    _draw(figure.add_subplot(), bench)
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be written: {error}") from error
+
+
+def _draw(axes: Any, bench: Bench) -> None:
+    found = rows(bench)
+    singles = [(row.usd, row.quality) for row in found if row.budget is None]
+    axes.plot(*hull(*zip(*singles, strict=True)), "--", color="0.6", label="mix of single models")
+    axes.plot(*zip(*singles, strict=True), "o", color="0.4", markersize=5)
+    for model, point in zip(bench.models, singles, strict=True):
+        axes.annotate(model, point, xytext=(5, -10), textcoords="offset points", fontsize=8)
+    styles = ("-", "-.", ":")
+    names = list(dict.fromkeys(one.name for one in bench.judged))
+    for place, name in enumerate(names):
+        own = [(row.usd, row.quality) for row in found if row.name == name]
+        axes.plot(
+            *zip(*own, strict=True), styles[place // 10 % 3], color=f"C{place % 10}", label=name,
+            linewidth=1.4, marker=".",
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel("mean cost of an operation, USD")
+    axes.set_ylabel("share of right answers")
+    what = Path(bench.source.recording).name if bench.source.recording else "chains of arithmetic"
+    axes.set_title(f"{bench.model} on {what}, {bench.questions} questions", fontsize=10)
+    figure = axes.get_figure()
+    figure.legend(fontsize=8, loc="outside right center")
+    axes.grid(alpha=0.25)
