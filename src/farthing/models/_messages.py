@@ -19,7 +19,7 @@ _DATA_URL = re.compile(r"data:(?P<type>image/[\w.+-]+);base64,(?P<data>[\w+/=-]+
 _PDF_URL = re.compile(r"data:application/pdf;base64,(?P<data>[\w+/=-]+)", re.ASCII)
 PDF = "document.pdf"
 """The name of a file that has none."""
-_AS_THEY_ARE = ("top_p", "top_k")
+_AS_THEY_ARE = ("top_p", "top_k", "thinking")
 _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),

@@ -1,0 +1,132 @@
+"""Several answers are begun at once, and the first to be finished decide."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from farthing.core.errors import UpstreamError
+from farthing.core.protocols import Operation
+from farthing.core.request import Request
+from farthing.core.response import Response, Sample, TokenLogprob
+from farthing.policies.stopping import or_best
+from farthing.policies.ttc.drawing import as_finished
+from farthing.policies.ttc.searching import built, params_of
+from farthing.policies.ttc.spending import Spending
+from farthing.policies.ttc.vote import elected
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """Begins `samples` answers at once; the first `finished` of them vote, the others are cut off.
+
+    Ties go to the answer that was finished first, which is the shorter. What was cut off is
+    booked at what the upstream bills: nothing is saved where its `on_disconnect` is "drain".
+    Under dollars or tokens, only as many are begun as surely fit into what is left.
+
+    Source: Don't Overthink it. Preferring Shorter Thinking Chains for Improved LLM Reasoning
+    (Hassid et al., 2025), short-m@k.
+
+    Attributes:
+        model: who answers.
+        samples: k, how many answers are begun.
+        finished: m, how many of them vote.
+        temperature: of the answers; None leaves it as the client has it.
+        spending: the most that it may spend.
+    """
+
+    kind: ClassVar[str] = "short"
+
+    model: str
+    samples: int = 8
+    finished: int = 1
+    temperature: float | None = 1.0
+    spending: Spending = field(default_factory=Spending)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.finished <= self.samples:
+            raise ValueError(
+                f"finished must be 1 to {self.samples}, the samples, not {self.finished}"
+            )
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The models that it may call, the strongest last."""
+        return (self.model,)
+
+    async def answer(self, request: Request, operation: Operation) -> Response:
+        """The answer that leads among those finished first; its share is `columns["signal"]`."""
+        samples: list[Sample] = []
+        return await or_best(
+            self._decide(request, operation, samples),
+            operation,
+            lambda: elected(self.model, samples) if samples else None,
+        )
+
+    async def _decide(
+        self, request: Request, operation: Operation, samples: list[Sample]
+    ) -> Response:
+        if self.temperature is not None:
+            request = replace(request, temperature=self.temperature)
+        begun = self.spending.begin(operation)
+        room = self.spending.room(operation, begun, self.model, request, self.samples)
+        if not room:
+            self.spending.check(operation, begun)
+        seeds = [None if request.seed is None else request.seed + i for i in range(room)]
+        requests = [replace(request, seed=seed, n=1, raw=None) for seed in seeds]
+        failed: list[UpstreamError] = []
+
+        async def ask(one: Request) -> Sample | None:
+            try:
+                return await self._read(one, operation)
+            except UpstreamError as error:
+                failed.append(error)
+                return None
+
+        try:
+            async with (
+                self.spending.limit(operation, begun),
+                aclosing(as_finished([ask(one) for one in requests])) as finished,
+            ):
+                async for _, sample in finished:
+                    if sample is not None:
+                        samples.append(sample)
+                    if len(samples) == self.finished:
+                        break
+        except TimeoutError:
+            self.spending.check(operation, begun)
+        if not samples:
+            raise failed[0]
+        return elected(self.model, samples)
+
+    async def _read(self, request: Request, operation: Operation) -> Sample:
+        """One answer, streamed, so that it can be cut off where it stands."""
+        texts: list[str] = []
+        tokens: list[TokenLogprob] = []
+        end = None
+        async with aclosing(operation.stream(self.model, request, node=self.kind)) as pieces:  # type: ignore[type-var]
+            async for chunk in pieces:
+                texts.append(chunk.text)
+                tokens += chunk.tokens or ()
+                if chunk.finish_reason is not None:
+                    end = chunk
+        sample = Sample("".join(texts), tokens=tuple(tokens) or None)
+        if end is not None:
+            sample = replace(
+                sample,
+                finish_reason=end.finish_reason,
+                mean_logprob=end.mean_logprob,
+                min_logprob=end.min_logprob,
+                output_tokens=end.output_tokens,
+            )
+        return operation.read(sample)
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's parameters."""
+        return params_of(self)
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Short:
+        """The policy with these parameters."""
+        return cls(**built(params))
