@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from farthing.audit.line import Line, Status
 from farthing.core.money import Cost
@@ -23,6 +23,9 @@ def ledger_lines(
 ) -> Iterator[Line]:
     """One line an attempt, in the order of time; `progress` is told those read and their total.
 
+    A ledger keeps the last message of a request alone, so that no prompt is told; and several
+    samples of one model for one operation are no repetition.
+
     Raises LedgerError if the ledger cannot be read.
     """
     text = (
@@ -30,8 +33,20 @@ def ledger_lines(
         .where(samples.c.attempt_id == attempts.c.id, samples.c.number == 0)
         .scalar_subquery()
     )
+    before = attempts.alias()
+    again = exists().where(
+        before.c.operation_id == attempts.c.operation_id,
+        before.c.number < attempts.c.number,
+        before.c.model == attempts.c.model,
+    )
     query = (
-        select(attempts, operations.c.prompt, operations.c.stream, text.label("text"))
+        select(
+            attempts,
+            operations.c.question,
+            operations.c.stream,
+            text.label("text"),
+            again.label("again"),
+        )
         .join_from(attempts, operations)
         .order_by(attempts.c.started_at, attempts.c.id)
     )
@@ -54,8 +69,8 @@ def ledger_lines(
                 status="cached" if kind == "cache" else _STATUS[row["status"]],
                 retry=kind == "retry",
                 stream=bool(row["stream"]),
-                prompt=row["prompt"],
                 answer=row["text"],
                 temperature=row["temperature"],
                 seconds=row["latency_s"],
+                question=None if row["again"] else row["question"],
             )

@@ -36,6 +36,8 @@ class Line:
         retry: whether it repeats a call that failed.
         stream: whether the answer was streamed.
         prompt, answer: texts, all messages of the request in one.
+        question: equal for equal requests, where the whole prompt is not told. None too for what
+            was asked several times on purpose.
         temperature: asked for.
         seconds: how long the call took.
         calls: those within the answer that are billed each, by name.
@@ -62,6 +64,7 @@ class Line:
     calls: Mapping[str, int] = field(default_factory=dict)
     requests: int = 1
     long_context: bool = False
+    question: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

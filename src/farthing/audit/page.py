@@ -143,7 +143,7 @@ def _levers(audit: Audit) -> Iterable[str]:
                 usd(lever.saving),
                 f"{usd(lever.low)} to {usd(lever.high)}",
                 "" if part is None else f"{part:.1%}",
-                lever.how,
+                "ceiling" if lever.ceiling else lever.how,
                 f"{lever.assumption}. {lever.note}",
             )
         )

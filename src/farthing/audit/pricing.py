@@ -71,6 +71,14 @@ class Pricing:
             self._variants[key] = tuple(self._others(line))
         return self._variants[key]
 
+    def batch(self, line: Line) -> Price | None:
+        """The price of a batch for the model of `line`: today's where none is known of then."""
+        key = ("batch", *self._key(line))
+        if key not in self._prices:
+            found = self._find(line, line.at, "batch") or self._find(line, None, "batch")
+            self._prices[key] = found
+        return self._prices[key]
+
     def named(self, model: str, line: Line) -> Price | None:
         """The price that another model has, at the time and tier of `line`."""
         return self.price(replace(line, model=model, provider=None))

@@ -119,12 +119,10 @@ def _causes(found: Findings) -> Table:
 def _levers(levers: Sequence[Lever], together: Lever | None, spent: Cost) -> Table:
     table = _table("What could be saved, USD, each alone; they overlap, so that sums mean nothing")
     table.add_column("lever", overflow="fold")
-    table.add_column("at most lines", justify="right", no_wrap=True)
-    table.add_column("saving", justify="right", no_wrap=True)
-    table.add_column("between", justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
+    for name in ("saving", "at least", "at most", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("how", no_wrap=True)
-    table.add_column("", justify="right")
+    table.add_column("", justify="right", no_wrap=True)
     for number, lever in enumerate(levers, 1):
         _lever(table, lever, spent, str(number))
     if together is not None:
@@ -137,11 +135,11 @@ def _lever(table: Table, lever: Lever, spent: Cost, note: str) -> None:
     part = share(lever.saving, spent)
     table.add_row(
         lever.title,
-        f"{lever.lines:,}",
         usd(lever.saving),
-        f"{usd(lever.low)} to {usd(lever.high)}",
+        usd(lever.low),
+        usd(lever.high),
         "" if part is None else f"{part:.1%}",
-        lever.how,
+        "ceiling" if lever.ceiling else lever.how,
         f"({note})",
     )
 
@@ -159,9 +157,10 @@ def _table(title: str) -> Table:
 def usd(cost: Cost) -> str:
     """An amount for people: to the cent where it is large, else to four digits."""
     value = cost.usd
-    if abs(value) >= 100:
-        return f"{value:,.2f}"
-    return f"{value:.4g}" if value and abs(value) >= 1e-4 else str(cost)
+    if not value:
+        return "0"
+    places = 2 if abs(value) >= 100 else min(12, 3 - value.adjusted())
+    return f"{round(value, places):,f}"
 
 
 def signed(cost: Cost) -> str:

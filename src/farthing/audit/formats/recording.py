@@ -1,4 +1,7 @@
-"""Recordings of Farthing: a row for each sample, its cost as if it had been asked for alone."""
+"""Recordings of Farthing: a row for each sample, its cost as if it had been asked for alone.
+
+Its prompts are not looked at: all models and samples were asked the same on purpose.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,6 @@ def read(record: Record, line: int) -> Iterator[Line]:
         usage,
         "unknown" if usage is None else "exact" if parts_told else "estimated",
         amount(record.get("cost_usd"), "cost_usd"),
-        prompt=record.get("prompt"),
         answer=record.get("answer"),
         seconds=number(record.get("latency_s")),
     )

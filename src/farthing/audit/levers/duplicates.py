@@ -26,7 +26,7 @@ class Requests:
         return self._seen.forgotten
 
     def see(self, line: Line, model: bytes, text: bytes) -> Again:
-        """Whether the request was seen before, and what speaks for the same answer.
+        """Whether the request `text` was seen before, and what speaks for the same answer.
 
         "surely": asked at temperature 0, or answered in the same words. "differs": answered in
         others. "likely": neither is told. Empty: it is new.

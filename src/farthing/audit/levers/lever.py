@@ -19,6 +19,8 @@ class Lever:
         how: how the number was got.
         assumption: under which it holds, and what the ends of the interval are.
         lines: that it would touch.
+        ceiling: whether the number itself is no more than a bound, with nothing to say that it
+            can be reached.
         note: what kept it from being told, or from being told better; empty if nothing did.
     """
 
@@ -31,6 +33,7 @@ class Lever:
     assumption: str
     lines: int
     note: str = ""
+    ceiling: bool = False
 
     def as_json(self, spent: Cost) -> dict[str, Any]:
         """Safe for JSON; amounts are decimal strings in USD, shares of what was spent."""
@@ -44,6 +47,7 @@ class Lever:
             "how": self.how,
             "assumption": self.assumption,
             "lines": self.lines,
+            "ceiling": self.ceiling,
             "note": self.note,
         }
 

@@ -53,9 +53,7 @@ class Prices:
         self._count[key] += line.requests
 
     def _batch(self, line: Line, cost: Cost) -> None:
-        price = next(
-            (v.price for v in self._pricing.variants(line) if v.price.service_tier == "batch"), None
-        )
+        price = self._pricing.batch(line)
         other = None if price is None else cost_of(line, price)
         if other is None:
             self._batch_unpriced += 1
@@ -81,8 +79,8 @@ class Prices:
             Cost(self._batch_calm),
             Cost(self._batch_all),
             "modelled",
-            "requests that were not streamed can wait for a batch, at the vendor's price for one. "
-            "Low: none can; high: all can",
+            "requests that were not streamed can wait for a batch, at the vendor's price for one, "
+            "today's where none is known of then. Low: none can; high: all can",
             self._batch_lines,
             f"{unpriced:,} lines of models without a price for batches" if unpriced else "",
         )
@@ -155,4 +153,5 @@ class Prices:
             "recording with --recording to have it measured",
             lines,
             f"cheapest: {cheapest}",
+            ceiling=True,
         )

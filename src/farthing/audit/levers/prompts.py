@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from farthing.audit.levers.duplicates import Requests
@@ -40,7 +41,7 @@ class Prompts:
         self._begin: Beginnings | None = None
         self._end: Beginnings | None = None
         self._again, self._words, self._cached = Span(), Span(), Span()
-        self._lines = self._untimed = self._rateless = 0
+        self._lines = self._prompts = self._untimed = self._rateless = 0
         self._touched = [0, 0, 0]
 
     def add(self, line: Line, rates: Rates, cost: Cost) -> Span:
@@ -49,35 +50,48 @@ class Prompts:
         In turn: what was asked before is not asked; of the rest boilerplate is cut; and what is
         left of repeated beginnings comes from the vendor's cache.
         """
-        prompt, usage = line.prompt, line.usage
-        if not prompt or usage is None or line.requests != 1 or line.status != "ok":
+        usage, identity = line.usage, line.question or line.prompt
+        if not identity or usage is None or line.requests != 1 or line.status != "ok":
             return Span()
-        if self._requests is None or self._begin is None or self._end is None:
-            self._requests, self._begin, self._end = Requests(), Beginnings(), Beginnings()
+        if self._requests is None:
+            self._requests = Requests()
         self._lines += 1
-        text, model = prompt.encode("utf-8", "replace"), line.model.encode("utf-8", "replace")
-        at = None if line.at is None else line.at.timestamp()
-        self._untimed += at is None
-        again = self._requests.see(line, model, text)
-        begin = self._begin.see(model, text, at)
-        end = self._end.see(model, text[-_ENDING:][::-1], None)
-        per_byte = usage.input_tokens / len(text)
-
+        model = line.model.encode("utf-8", "replace")
+        again = self._requests.see(line, model, identity.encode("utf-8", "replace"))
         whole = cost.pico if again else 0
         asked = Span(whole * (again == "surely"), whole * (again != "differs"), whole)
-        words = _words(usage, rates, begin, end, len(text), per_byte)
-        cached = self._from_cache(usage, rates, begin, per_byte)
-        for which, span in enumerate((asked, words, cached)):
-            self._touched[which] += span.high > 0
+        self._touched[0] += asked.high > 0
         self._again.add(asked)
-        self._words.add(words)
-        self._cached.add(cached)
-        kept = 1 - min(begin.common, begin.held[1]) / begin.held[1] if begin.held[1] else 1.0
+        if not line.prompt:
+            return asked
+        text = line.prompt.encode("utf-8", "replace")
+        words, cached, kept = self._sent(line, usage, rates, model, text)
         return Span(
             asked.low or cached.low,
             asked.mid or words.mid + int(cached.mid * (1 + kept) / 2),
             asked.high or words.high + int(cached.high * kept),
         )
+
+    def _sent(
+        self, line: Line, usage: Usage, rates: Rates, model: bytes, text: bytes
+    ) -> tuple[Span, Span, float]:
+        """What fewer words save, what a cache saves, and its share without the boilerplate."""
+        if self._begin is None or self._end is None:
+            self._begin, self._end = Beginnings(), Beginnings()
+        self._prompts += 1
+        at = None if line.at is None else line.at.timestamp()
+        self._untimed += at is None
+        begin = self._begin.see(model, text, at)
+        end = self._end.see(model, text[-_ENDING:][::-1], None)
+        per_byte = usage.input_tokens / len(text)
+        words = _words(usage, rates, begin, end, len(text), per_byte)
+        cached = self._from_cache(usage, rates, begin, per_byte)
+        self._touched[1] += words.high > 0
+        self._touched[2] += cached.high > 0
+        self._words.add(words)
+        self._cached.add(cached)
+        held = begin.held[1]
+        return words, cached, 1 - min(begin.common, held) / held if held else 1.0
 
     def _from_cache(self, usage: Usage, rates: Rates, seen: Repeated, per_byte: float) -> Span:
         gain = rates.input - rates.of("cache_read")[0]
@@ -98,57 +112,62 @@ class Prompts:
         return Span(min(short, long), short, max(short, long))
 
     def levers(self) -> list[Lever]:
-        """The three, each as if it were taken alone; empty where no prompt is told."""
-        if self._requests is None or self._begin is None or self._end is None:
-            return []
-        lost = "; {:,} forgotten for want of memory, so that some repetitions are not seen".format
-        forgotten = self._requests.forgotten, self._begin.forgotten
-        notes = [lost(count) if count else "" for count in forgotten]
-        untimed = f"; {self._untimed:,} lines without a time" if self._untimed else ""
-        rateless = (
-            f"; {self._rateless:,} lines of models without a price for cached tokens"
-            if self._rateless
-            else ""
+        """Each as if it were taken alone; none on what the log does not tell."""
+        made = []
+        if self._requests is not None:
+            seen = f"{self._lines:,} lines tell what was asked"
+            made.append(self._duplicates(seen + _forgotten(self._requests.forgotten)))
+        if self._begin is not None:
+            seen = f"{self._prompts:,} lines tell their prompts"
+            made += self._both(seen + _forgotten(self._begin.forgotten))
+        return made
+
+    def _duplicates(self, note: str) -> Lever:
+        return Lever(
+            "duplicates",
+            "not to ask again what was asked word for word",
+            *_costs(self._again),
+            "counted",
+            "the first answer serves every later request of the same text and model. Low: only "
+            "where it was asked at temperature 0 or answered in the same words; high: also where "
+            "the answers are known to differ",
+            self._touched[0],
+            note,
         )
-        seen = f"{self._lines:,} lines tell their prompts"
-        return [
-            Lever(
-                "duplicates",
-                "not to ask again what was asked word for word",
-                *_costs(self._again),
-                "counted",
-                "the first answer serves every later request of the same text and model. Low: only "
-                "where it was asked at temperature 0 or answered in the same words; high: also "
-                "where the answers are known to differ",
-                self._touched[0],
-                seen + notes[0],
-            ),
-            Lever(
-                "shorter_prompts",
-                "shorter prompts",
-                *_costs(self._words),
-                "estimated",
-                f"what begins or ends prompts of a model and was seen {OFTEN} times before is "
-                "boilerplate, and can be cut by half. Low: not at all; high: wholly, as by "
-                "training. Tokens in proportion to bytes",
-                self._touched[1],
-                seen + notes[1],
-            ),
-            Lever(
-                "prefix_cache",
-                "prefix caching at the vendor",
-                *_costs(self._cached),
-                "modelled",
-                f"a beginning of {MINIMUM:,} tokens or more that the same model was sent within "
-                f"{TTL_S / 60:.0f} minutes is read from the cache at the vendor's price, written "
-                "at its price by whoever came first, and all requests reach the same cache; what "
-                "was cached already is not counted. The other end of the interval: kept for "
-                f"{LONG_TTL_S / 60:.0f} minutes, at the price of that. Tokens in proportion to "
-                "bytes",
-                self._touched[2],
-                seen + notes[1] + untimed + rateless,
-            ),
-        ]
+
+    def _both(self, note: str) -> Iterator[Lever]:
+        yield Lever(
+            "shorter_prompts",
+            "shorter prompts",
+            *_costs(self._words),
+            "estimated",
+            f"what begins or ends prompts of a model and was seen {OFTEN} times before is "
+            "boilerplate, and can be cut by half. Low: not at all; high: wholly, as by training. "
+            "Tokens in proportion to bytes",
+            self._touched[1],
+            note,
+        )
+        if self._untimed:
+            note += f"; {self._untimed:,} lines without a time"
+        if self._rateless:
+            note += f"; {self._rateless:,} lines of models without a price for cached tokens"
+        yield Lever(
+            "prefix_cache",
+            "prefix caching at the vendor",
+            *_costs(self._cached),
+            "modelled",
+            f"a beginning of {MINIMUM:,} tokens or more that the same model was sent within "
+            f"{TTL_S / 60:.0f} minutes is read from the cache at the vendor's price, written at "
+            "its price by whoever came first, and all requests reach the same cache; what was "
+            "cached already is not counted. The other end of the interval: kept for "
+            f"{LONG_TTL_S / 60:.0f} minutes, at the price of that. Tokens in proportion to bytes",
+            self._touched[2],
+            note,
+        )
+
+
+def _forgotten(count: int) -> str:
+    return f"; {count:,} forgotten for want of memory: repetitions are missed" if count else ""
 
 
 def _words(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from farthing.audit.findings import Findings
 from farthing.audit.levers.lever import Lever
 from farthing.bench import figures
@@ -13,7 +15,7 @@ from farthing.core.errors import DataError
 from farthing.core.money import Cost
 from farthing.models.recording import Recording
 
-METHOD = "cascade"
+METHOD = "c3po"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,13 @@ class Routed:
     @classmethod
     def measure(cls, recording: Recording) -> Routed:
         """By nested cross-validation; DataError if the recording is too small or has no marks."""
+        if (
+            "correct" not in recording.table.column_names
+            or np.isnan(recording.floats("correct")).all()
+        ):
+            raise DataError(
+                f"{recording.path}: routing is measured on graded answers, and it has none"
+            )
         found = bench(recording, methods=(METHOD,))
         row = next(row for row in figures.rows(found) if row.name == METHOD)
         if row.saving is None or row.saving_interval is None:

@@ -54,17 +54,14 @@ class Levers:
             "estimated",
             "levers overlap: this is not their sum. Those on prompts are applied line by line, one "
             "after the other; of what they leave, every other takes its share, as if savings "
-            "were spread evenly over the lines",
+            "were spread evenly over the lines. A mere ceiling counts in the high end alone",
             max(lever.lines for lever in levers),
         )
 
     def _left(self, levers: Sequence[Lever], end: str) -> int:
         """Picodollars that are still spent, each lever being at this `end` of its interval."""
         which, span = _ENDS.index(end), self._in_turn
-        saved = {
-            lever.name: max(0, (lever.low, lever.saving, lever.high)[which].pico)
-            for lever in levers
-        }
+        saved = {lever.name: max(0, _ends(lever)[which].pico) for lever in levers}
         spent, turn = self._spent, (span.low, span.mid, span.high)[which]
         left = spent - min(spent, max(0, turn))
         asked = spent - min(spent, saved.get("duplicates", 0))
@@ -74,3 +71,7 @@ class Levers:
             if name not in (*_ON_PROMPTS, *_ON_ANSWERS):
                 left -= left * min(pico, spent) // spent
         return left
+
+
+def _ends(lever: Lever) -> tuple[Cost, Cost, Cost]:
+    return lever.low, lever.low if lever.ceiling else lever.saving, lever.high
