@@ -49,7 +49,13 @@ MOT = [
     *(f"gpt-3.5-turbo@t0.4/{kind}" for kind in ("cot1", "cot2", "pot1", "pot2")),
     "gpt-4@greedy/cot2",
 ]
-MODELS = {"mot-date": MOT}
+MODELS = {
+    "mot-date": MOT,
+    "zeroeval-gsm": [
+        "Qwen2-7B-Instruct", "gemini-1.5-flash", "gpt-4o-mini-2024-07-18",
+        "claude-3-5-haiku-20241022", "claude-3-5-sonnet-20241022",
+    ],
+}  # fmt: skip
 PLACE = 9
 SERVED = 400
 
