@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
+from farthing.core.errors import CapError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response, Sample, TokenLogprob
@@ -65,6 +66,8 @@ class Walk:
     Attributes:
         request: what every step is asked with.
         seen: all paths in the order in which they were found.
+        cut: one of the texts that came of steps which could not all be paid for, and whether it
+            is finished.
         rng: seeded by the request.
     """
 
@@ -84,6 +87,7 @@ class Walk:
         self.steps, self.spending = steps, spending
         self.reward, self.aggregate = reward, aggregate
         self.seen: list[Path] = []
+        self.cut: tuple[str, bool] | None = None
         seed = request.seed
         self.rng = np.random.default_rng(None if seed is None else [seed < 0, abs(seed)])
         self._begun, self._turn = spending.begin(operation), 0
@@ -108,29 +112,51 @@ class Walk:
         return max(0.0, min(shares))
 
     async def pieces(
-        self, prefixes: Sequence[str], *, steps: Steps | None = None, **settings: Any
+        self,
+        prefixes: Sequence[str],
+        *,
+        steps: Steps | None = None,
+        done: dict[int, Piece] | None = None,
+        **settings: Any,
     ) -> list[Piece]:
-        """A step from each prefix; `settings` are fields of the request."""
+        """A step from each prefix; `settings` are fields of the request, `done` as of `extend`."""
         self._turn += 1
-        return await extend(
-            self.model,
-            replace(self.request, **settings) if settings else self.request,
-            self.operation,
-            prefixes,
-            steps or self.steps,
-            self.node,
-            turn=self._turn,
-            spending=self.spending,
-            begun=self._begun,
-        )
+        come: dict[int, Piece] = {} if done is None else done
+        try:
+            return await extend(
+                self.model,
+                replace(self.request, **settings) if settings else self.request,
+                self.operation,
+                prefixes,
+                steps or self.steps,
+                self.node,
+                turn=self._turn,
+                spending=self.spending,
+                begun=self._begun,
+                done=come,
+            )
+        except CapError:
+            for place, piece in come.items():
+                self.cut = (prefixes[place] + piece.text, piece.finished)
+            raise
 
     async def grow(self, paths: Sequence[Path], *, steps: Steps | None = None) -> list[Path]:
-        """A scored child of each path; a path named twice gets two."""
-        pieces = await self.pieces([path.text for path in paths], steps=steps)
-        children = [path.child(piece) for path, piece in zip(paths, pieces, strict=True)]
+        """A scored child of each path; a path named twice gets two.
+
+        CapError if not all of them can be paid for; those that came are among `seen`.
+        """
+        done: dict[int, Piece] = {}
+        refused: CapError | None = None
+        try:
+            await self.pieces([path.text for path in paths], steps=steps, done=done)
+        except CapError as error:
+            refused = error
+        children = [paths[place].child(done[place]) for place in sorted(done)]
         self.seen += children
         if self.reward is not None:
             await self._score(children)
+        if refused is not None:
+            raise refused
         return children
 
     async def _score(self, paths: Sequence[Path]) -> None:
@@ -266,7 +292,10 @@ class Search:
             reward=self.reward,
             aggregate=self.aggregate,
         )
-        return await or_best(self._search(walk), operation, walk.best)
+        response = await or_best(self._search(walk), operation, walk.best)
+        if response.samples[0].finish_reason == "length" and walk.over:
+            operation.stop("cap")
+        return response
 
     async def _search(self, walk: Walk) -> Response:
         raise NotImplementedError

@@ -91,9 +91,13 @@ class Sharpened:
             spending=self.spending,
         )
         drawn = Drawn()
-        return await or_best(
-            self._sample(walk, drawn), operation, lambda: drawn.response(walk) if drawn else None
-        )
+
+        def best() -> Response | None:
+            if walk.cut is not None and not drawn:
+                drawn.note(*walk.cut)
+            return drawn.response(walk) if drawn else None
+
+        return await or_best(self._sample(walk, drawn), operation, best)
 
     async def _sample(self, walk: Walk, drawn: Drawn) -> Response:
         """The answer; keeps in `drawn` what stands if nothing more can be spent."""

@@ -117,13 +117,14 @@ async def extend(
     turn: int = 0,
     spending: Spending = UNLIMITED,
     begun: Begun | None = None,
+    done: dict[int, Piece] | None = None,
 ) -> list[Piece]:
     """One step from each of `prefixes`, in their order.
 
     Equal prefixes are one call of several samples, where the model takes that. Calls are made at
     once, as many as `spending` and the operation's cap have room for: then only the last sample
     can exceed them. `turn` is to differ between the steps of one operation, so that a seeded
-    request draws anew.
+    request draws anew. Pieces are put into `done`, by their places, as they come.
 
     Raises CapError if spending or cap refuse any of them, else what the first failed call raises.
     """
@@ -137,7 +138,7 @@ async def extend(
         for prefix, where in places.items()
         for some in ([where] if many else [[place] for place in where])
     )
-    pieces: list[Piece | None] = [None] * len(prefixes)
+    pieces: dict[int, Piece] = {} if done is None else done
     refused: list[CapError] = []
     longest = prefixed(request, max(prefixes, key=len, default=""), steps)
     number = 0
@@ -173,7 +174,7 @@ async def extend(
             raise CapError(f"{node}: the seconds that may be spent are over") from None
     if refused:
         raise refused[0]
-    return [piece for piece in pieces if piece is not None]
+    return [pieces[place] for place in range(len(prefixes))]
 
 
 def _piece(prefix: str, sample: Sample, steps: Steps, operation: Operation) -> Piece:
