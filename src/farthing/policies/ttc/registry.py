@@ -24,6 +24,7 @@ from farthing.policies.ttc.power_scalable import PowerScalable
 from farthing.policies.ttc.power_smc import PowerSMC
 from farthing.policies.ttc.refine import Refine
 from farthing.policies.ttc.short import Short
+from farthing.policies.ttc.thought_graph import ThoughtGraph
 from farthing.policies.ttc.treebon import TreeBoN
 from farthing.policies.ttc.vote import SelfConsistency
 
@@ -45,6 +46,7 @@ TTC: dict[str, Any] = {
         AStar,
         BAVT,
         TreeBoN,
+        ThoughtGraph,
         PowerMCMC,
         PowerSMC,
         PowerScalable,
