@@ -42,8 +42,10 @@ from farthing.gateway.config import (
 )
 from farthing.gateway.ledger_address import ledger_address
 from farthing.gateway.ledger_options import ledger_options
+from farthing.gateway.named_plans import NamedPlans
 from farthing.gateway.plan_checks import check_policy
 from farthing.gateway.service import Models, ServedPlan, Service
+from farthing.gateway.shortcuts import shortcut
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
 from farthing.models.breaker import BreakerRule
@@ -90,7 +92,9 @@ def build_service(config: Config) -> Service:
     Raises ConfigError or PlanError for what cannot be made.
     """
     models = Models(build_models(config))
-    plans = build_plans(config, models)
+    plans = NamedPlans(
+        build_plans(config, models), lambda name: shortcut(name, models, config.gateway.answer)
+    )
     prices = build_prices(config)
     token, webhook = _secret(config, "token_env"), _secret(config, "budget_webhook_env")
     if webhook is not None and not webhook.startswith(("http://", "https://")):

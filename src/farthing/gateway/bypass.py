@@ -18,6 +18,7 @@ from farthing.core.errors import LedgerError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response
+from farthing.gateway.named_plans import NamedPlans
 from farthing.ledger.address import Address, Where
 from farthing.ledger.editing import Editor
 from farthing.ledger.engines import cause, engine_for, reading
@@ -65,10 +66,12 @@ class BypassedOperation(_Operation):
 
 def straightened(plans: Mapping[str, ServedPlan]) -> dict[str, ServedPlan]:
     """The plans, each answered by its strongest model; they promise nothing."""
-    return {
-        name: replace(plan, policy=Straight(plan.models[-1]), budget=None, alpha=None)
-        for name, plan in plans.items()
-    }
+    changed = {name: _straight(plan) for name, plan in plans.items()}
+    return plans.with_plans(changed, _straight) if isinstance(plans, NamedPlans) else changed
+
+
+def _straight(plan: ServedPlan) -> ServedPlan:
+    return replace(plan, policy=Straight(plan.models[-1]), budget=None, alpha=None)
 
 
 class SwitchEditor(Editor):

@@ -17,6 +17,7 @@ from farthing.core.errors import LedgerError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response
+from farthing.gateway.named_plans import NamedPlans
 from farthing.ledger.address import Address, Where
 from farthing.policies import Single
 
@@ -70,7 +71,7 @@ def with_alarms(plans: Mapping[str, ServedPlan], alarmed: Iterable[str]) -> dict
                 alpha=None,
                 alarm="widened",
             )
-    return found
+    return plans.with_plans(found) if isinstance(plans, NamedPlans) else found
 
 
 def kind_of(plan: ServedPlan | None) -> type[_Operation]:

@@ -15,6 +15,7 @@ from farthing.policies.cascade import VOTING, Cascade
 from farthing.policies.cascade_routing import CascadeRouting
 from farthing.policies.hops import Hops
 from farthing.policies.scored import ScoredCascade
+from farthing.policies.ttc.vote import SelfConsistency
 from farthing.signals.column import Column
 from farthing.signals.judge import Judge
 from farthing.signals.registry import signals_in
@@ -29,6 +30,14 @@ def check_policy(where: str, policy: Policy, models: Mapping[str, Model]) -> Non
     for name, signal in _signals(policy):
         if name in models:
             _check_signal(where, signal, name, models)
+    if isinstance(policy, SelfConsistency) and policy.model in models:
+        _check_asking(
+            where,
+            models[policy.model],
+            policy.model,
+            logprobs=policy.weighted,
+            temperature=policy.temperature,
+        )
     if isinstance(policy, Hops) and policy.column:
         for name in policy.models:
             if name in models:

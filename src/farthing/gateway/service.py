@@ -58,6 +58,7 @@ class ServedPlan:
         watched: that promise, as it is watched on live traffic; None if it is not.
         on_alarm: what to do when it is found not to hold.
         alarm: what was done; None if it holds, as far as is known.
+        by_name: whether its name alone describes it: it is then for whoever may ask its models.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ServedPlan:
     watched: Watched | None = None
     on_alarm: OnAlarm = "widen"
     alarm: Alarm | None = None
+    by_name: bool = False
 
     @property
     def certificate(self) -> str | None:
@@ -283,10 +285,14 @@ class Service:
 
     def may_use(self, name: str) -> bool:
         """Whether there is a model or plan of that name, and the client at hand may ask for it."""
-        plan = name in self.plans
-        if not plan and name not in self.models:
+        plan = self.plans.get(name)
+        if plan is None and name not in self.models:
             return False
-        return self.caller is None or self.caller.may_use(name, plan=plan)
+        if self.caller is None:
+            return True
+        if plan is not None and plan.by_name:
+            return all(self.caller.may_use(model, plan=False) for model in plan.models)
+        return self.caller.may_use(name, plan=plan is not None)
 
     def skips(self, name: str) -> bool:
         """Whether what is called `name` is a plan that its strongest model stands in for."""

@@ -66,11 +66,6 @@ class SelfConsistency:
         """The models that it may call, the strongest last."""
         return (self.model,)
 
-    @property
-    def logprobs(self) -> bool:
-        """Whether its models must show log-probabilities."""
-        return self.weighted
-
     async def answer(self, request: Request, operation: Operation) -> Response:
         """A sample with the winning answer; its share of the votes is `columns["signal"]`."""
         samples: list[Sample] = []
