@@ -63,7 +63,7 @@ def edited(plan, tmp_path, old: str, new: str):
     [
         ("schema = 1", "schema = 2", "schema 2 is not known"),
         ("schema = 1\n", "", "'schema' is missing"),
-        ('kind = "cascade"', 'kind = "vote"', "no policy is called 'vote'"),
+        ('kind = "cascade"', 'kind = "poll"', "no policy is called 'poll'"),
         ('models = ["m0", ', "models = [", "policy calls \\['m0'\\]"),
         ('answer = "text"', 'answer = "number"', "no way to read an answer"),
         ('mode = "pac"', 'mode = "sure"', "'marginal' or 'pac'"),
