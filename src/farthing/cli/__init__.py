@@ -11,6 +11,7 @@ COMMANDS = (
     "check",
     "bypass",
     "plan",
+    "plan_compute",
     "explain",
     "replay",
     "certify",

@@ -1,0 +1,157 @@
+"""`farthing plan-compute`: models, samples and stop rules for a recording, under one budget."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from farthing.cli._app import app, err, out, print_json
+
+if TYPE_CHECKING:
+    from farthing.plan.compute_choice import Choice
+    from farthing.plan.compute_saturation import Saturation
+
+
+@app.command("plan-compute")
+def plan_compute(
+    recording: Annotated[Path, typer.Argument(help="Recording with several samples a question.")],
+    budget: Annotated[str, typer.Option(help="Mean cost of a request in USD.")],
+    models: Annotated[str | None, typer.Option(help="By commas. Default: all.")] = None,
+    samples: Annotated[int, typer.Option(help="Of each model, at most.", min=1)] = 16,
+    alpha: Annotated[
+        float, typer.Option(help="Share of requests that may cost more than is certified.")
+    ] = 0.1,
+    delta: Annotated[float, typer.Option(help="Share of calibrations that may break it.")] = 0.1,
+    gain: Annotated[
+        float, typer.Option(help="What another sample has to gain to be worth it.")
+    ] = 0.01,
+    name: Annotated[str, typer.Option(help="Of the plans; a task's name is added.")] = "compute",
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for a plan file a task.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of samples and the split.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Choose model, samples and stop rule for each task, and say where samples stop paying.
+
+    Half of the questions choose, the other half is what is shown and certifies.
+    """
+    from farthing.core.errors import DataError
+    from farthing.core.money import Cost
+    from farthing.models.draw import draw
+    from farthing.models.recording import load_recording
+    from farthing.plan.compute_choice import choose
+    from farthing.plan.compute_saturation import pass_at, saturation
+    from farthing.plan.file import save_plan
+    from farthing.policies.decisions import rightness
+
+    loaded = load_recording(recording)
+    asked = None if models is None else [one.strip() for one in models.split(",") if one.strip()]
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"{folder}: is no folder")
+    found = choose(
+        loaded, Cost.from_usd(budget), models=asked, samples=samples, alpha=alpha, delta=delta,
+        name=name, seed=seed,
+    )  # fmt: skip
+    drawn = draw(loaded, asked or list(loaded.models), samples, seed)
+    points = {}
+    for model, right in zip(drawn.models, rightness(drawn), strict=True):
+        if right.shape[1] >= 4:
+            success, half = pass_at(right), right.shape[1] // 2
+            points[model] = [
+                saturation(success, law=law, fit_to=max(3, half), least_gain=gain)
+                for law in ("one chance", "mixed")
+            ]
+    if as_json:
+        print_json(_json(found, points))
+    else:
+        _show(found, points)
+    if folder is not None:
+        for one in found.classes:
+            path = folder / f"{one.plan.name.replace('/', '-')}.toml"
+            save_plan(one.plan, path)
+            err.print(f"Wrote {path}")
+
+
+def _show(found: Choice, points: dict[str, list[Saturation]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "questions", "option", "samples", "right", "USD", "certified USD"):
+        table.add_column(column, justify="left" if column in ("task", "option") else "right")
+    for one in found.classes:
+        certificate = one.plan.certificate
+        table.add_row(
+            one.name or "all", str(one.questions), str(one.option), f"{one.samples:.1f}",
+            f"{one.quality:.1%}", f"{one.usd:.3g}",
+            f"{certificate.budget}" if certificate else "",
+        )  # fmt: skip
+    out.print(table)
+    low, high = found.quality_interval
+    out.print(
+        f"Together {found.quality:.1%} right [{low:.1%}, {high:.1%}] at {found.usd:.3g} USD, "
+        f"budget {found.budget}; measured on questions that did not choose."
+    )
+    if not found.within:
+        out.print("The mean cost of these questions is above the budget, beyond chance.")
+    for model, quality, usd in found.singles:
+        out.print(f"{model} asked once: {quality:.1%} at {usd:.3g} USD", style="dim")
+    for model, fits in points.items():
+        for fit in fits:
+            stop = "no" if fit.stop is None else f"{fit.stop}"
+            off = (
+                "" if fit.misfit is None else f", off by {100 * fit.misfit:+.1f} points further on"
+            )
+            beyond = " (beyond chance)" if fit.fits is False else ""
+            out.print(
+                f"{model}, {fit.law}: a right one among N samples saturates at {fit.ceiling:.1%}, "
+                f"{stop} samples pay{off}{beyond}"
+            )
+
+
+def _json(found: Choice, points: dict[str, list[Saturation]]) -> dict[str, Any]:
+    from farthing.plan.file import as_json as told
+
+    return {
+        "budget_usd": float(found.budget),
+        "quality": found.quality,
+        "quality_interval": found.quality_interval,
+        "usd": found.usd,
+        "usd_interval": found.usd_interval,
+        "within": found.within,
+        "classes": [
+            {
+                "task": one.name,
+                "questions": one.questions,
+                "option": asdict(one.option),
+                "quality": one.quality,
+                "quality_interval": one.quality_interval,
+                "usd": one.usd,
+                "usd_interval": one.usd_interval,
+                "samples": one.samples,
+                "plan": told(one.plan),
+            }
+            for one in found.classes
+        ],
+        "singles": [
+            {"model": model, "quality": quality, "usd": usd}
+            for model, quality, usd in found.singles
+        ],
+        "saturation": {
+            model: [
+                {
+                    **asdict(fit),
+                    "spread": None if fit.law == "one chance" else fit.spread,
+                    "stop_interval": [
+                        None if end == float("inf") else end for end in fit.stop_interval
+                    ],
+                    "fits": fit.fits,
+                }
+                for fit in fits
+            ]
+            for model, fits in points.items()
+        },
+    }

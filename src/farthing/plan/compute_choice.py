@@ -1,0 +1,334 @@
+"""Which model, how many samples and which stop rule for each class of questions, under one budget.
+
+Half of the recorded questions choose, the other half certify. The choice is a knapsack: a class
+takes one option, the classes' mean cost together stays within the budget, and quality is as high
+as it can be. What is certified, class by class, is how often a request costs more than an amount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from farthing.core.errors import CalibrationError, DataError, InfeasibleError
+from farthing.core.money import PICO_PER_USD, Cost
+from farthing.core.protocols import Policy
+from farthing.models.draw import Draw, draw
+from farthing.models.recording import Floats, Ints, Recording
+from farthing.plan._traffic import traffic
+from farthing.plan.file import Certificate, Plan
+from farthing.policies.decisions import rightness
+from farthing.policies.single import Single
+from farthing.policies.ttc.stops import StopKind, stop_rule
+from farthing.policies.ttc.vote import SelfConsistency
+from farthing.risk.binomial import least_trials, tail_p_value
+from farthing.risk.bootstrap import mean_interval
+from farthing.signals.vote import Vote
+
+STOPS: tuple[StopKind, ...] = ("none", "exact", "window", "beta", "doubling", "error")
+_BINS = 4096
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A way to answer: votes of up to so many samples of a model under a stop rule."""
+
+    model: str
+    samples: int
+    stop: StopKind = "exact"
+
+    def policy(self, temperature: float | None = None) -> Policy:
+        """What serves it."""
+        if self.samples == 1:
+            return Single(self.model)
+        return SelfConsistency(
+            self.model, samples=self.samples, stop=self.stop, temperature=temperature
+        )
+
+    def __str__(self) -> str:
+        return self.model if self.samples == 1 else f"{self.model} x{self.samples}, {self.stop}"
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What an option did on n questions.
+
+    Attributes:
+        cost: picodollars, shape (n,), each sample asked alone.
+        right: 0 to 1, shape (n,).
+        taken: samples, shape (n,).
+    """
+
+    cost: Ints
+    right: Floats
+    taken: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """What was chosen for one class, as it did on the questions that certify.
+
+    Attributes:
+        name: the recording's task; empty where it has one only.
+        questions: of it that certify.
+        option: what was chosen.
+        quality, usd: with 95 % intervals.
+        samples: taken on average.
+        plan: what serves it, with its certificate.
+    """
+
+    name: str
+    questions: int
+    option: Option
+    quality: float
+    quality_interval: Interval
+    usd: float
+    usd_interval: Interval
+    samples: float
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """All classes together.
+
+    Attributes:
+        budget: dollars that a request may cost on average.
+        quality, usd: on the questions that certify, with 95 % intervals.
+        singles: name, quality and dollars there of each model asked once.
+    """
+
+    budget: Cost
+    classes: tuple[Class, ...]
+    quality: float
+    quality_interval: Interval
+    usd: float
+    usd_interval: Interval
+    singles: tuple[tuple[str, float, float], ...]
+
+    @property
+    def within(self) -> bool:
+        """Whether the mean cost is within the budget, as far as these questions can tell."""
+        return self.usd_interval[0] <= self.budget.pico / PICO_PER_USD
+
+
+def options(drawn: Draw) -> list[Option]:
+    """All there are: for each model one sample, and votes of 2, 4, 8, ... with each stop rule."""
+    found = []
+    for model, most in zip(drawn.models, drawn.samples, strict=True):
+        found.append(Option(model, 1))
+        sizes = [2**power for power in range(1, most.bit_length()) if 2**power < most]
+        found += [Option(model, size, stop) for size in {*sizes, most} - {1} for stop in STOPS]
+    return found
+
+
+def play(drawn: Draw, right: Floats, option: Option) -> Played:
+    """The option on every question, with its model's samples in the draw's order."""
+    index = drawn.index(option.model)
+    answers, costs = drawn.answers[index], drawn.cost[index]
+    cost = np.zeros(len(answers), np.int64)
+    good, taken = np.zeros(len(answers)), np.zeros(len(answers), np.int64)
+    for question, codes in enumerate(answers.tolist()):
+        told = [None if code < 0 else str(code) for code in codes[: option.samples]]
+        count, place = 1, 0
+        if option.samples > 1:
+            count, place = _vote(told, option)
+        cost[question], taken[question] = costs[question, :count].sum(), count
+        good[question] = right[question, place]
+    return Played(cost, good, taken)
+
+
+def _vote(told: Sequence[str | None], option: Option) -> tuple[int, int]:
+    """How many samples the rule takes, and the place of the one that stands."""
+    rule, vote, seen = stop_rule(option.stop), Vote(option.samples), list[str | None]()
+    while wanted := rule.more(vote, seen):
+        for answer in told[len(seen) : len(seen) + wanted]:
+            seen.append(answer)
+            vote.add(answer)
+    winner = vote.winner
+    return len(seen), 0 if winner is None else seen.index(winner)
+
+
+def choose(
+    recording: Recording,
+    budget: Cost,
+    *,
+    models: Sequence[str] | None = None,
+    samples: int = 16,
+    alpha: float = 0.1,
+    delta: float = 0.1,
+    name: str = "compute",
+    seed: int = 0,
+) -> Choice:
+    """The best options within a mean cost of `budget`, and their certified plans.
+
+    Raises DataError where correctness or costs are not known, InfeasibleError where the budget
+    is less than the cheapest options cost, CalibrationError where a class has too few questions
+    to certify with.
+    """
+    drawn = draw(recording, list(models) if models else list(recording.models), samples, seed)
+    right = rightness(drawn)
+    if any(np.isnan(one).any() for one in right):
+        raise DataError(f"{recording.path}: correctness is not known of all answers")
+    order = np.random.default_rng(seed).permutation(drawn.questions)
+    pilot, certify = (np.sort(half) for half in np.array_split(order, 2))
+    task = _tasks(drawn)
+    names = sorted(set(task.tolist()))
+    every = options(drawn)
+    played = {option: play(drawn, right[drawn.index(option.model)], option) for option in every}
+    chosen = _knapsack(
+        [(task[pilot] == one).mean() for one in names],
+        [
+            [(float(p.cost[rows].mean()), float(p.right[rows].mean())) for p in played.values()]
+            for rows in (pilot[task[pilot] == one] for one in names)
+        ],
+        budget.pico,
+    )
+    if chosen is None:
+        least = sum(
+            min(float(did.cost[pilot[task[pilot] == one]].sum()) for did in played.values())
+            for one in names
+        )
+        feasible = Cost(round(least / len(pilot)))
+        raise InfeasibleError(
+            f"no choice costs at most {budget} USD a request on average; the cheapest options "
+            f"cost {feasible}",
+            feasible_budget_usd=str(feasible),
+        )
+    classes, cost, good = [], np.zeros(drawn.questions), np.zeros(drawn.questions)
+    for one, place in zip(names, chosen, strict=True):
+        did = played[every[place]]
+        here = certify[task[certify] == one]
+        cost[here], good[here] = did.cost[here], did.right[here]
+        learnt = pilot[task[pilot] == one]
+        plan = _plan(
+            recording, f"{name}-{one}" if one else name, every[place], did, learnt, here,
+            alpha, delta / len(names), seed,
+        )  # fmt: skip
+        usd = did.cost[here] / PICO_PER_USD
+        classes.append(
+            Class(
+                one,
+                len(here),
+                every[place],
+                float(did.right[here].mean()),
+                mean_interval(did.right[here]),
+                float(usd.mean()),
+                mean_interval(usd),
+                float(did.taken[here].mean()),
+                plan,
+            )
+        )
+    spent = cost[certify] / PICO_PER_USD
+    singles = tuple(
+        (
+            model,
+            float(right[index][certify, 0].mean()),
+            float(drawn.cost[index][certify, 0].mean()) / PICO_PER_USD,
+        )
+        for index, model in enumerate(drawn.models)
+    )
+    return Choice(
+        budget, tuple(classes), float(good[certify].mean()), mean_interval(good[certify]),
+        float(spent.mean()), mean_interval(spent), singles,
+    )  # fmt: skip
+
+
+def _tasks(drawn: Draw) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    table = drawn.recording.table
+    if "task" not in table.column_names:
+        return np.full(drawn.questions, "")
+    told = table["task"].take(drawn.rows[0][:, 0]).to_pylist()
+    names = np.array([one or "" for one in told])
+    return names if len(set(told)) > 1 else np.full(drawn.questions, "")
+
+
+def _knapsack(
+    shares: Sequence[float], options: Sequence[Sequence[tuple[float, float]]], budget: float
+) -> list[int] | None:
+    """For each class the place of its option (cost, quality): the best sum within the budget.
+
+    Exact but for costs closer than a 4,096th of the budget; None if nothing is cheap enough.
+    """
+    front: list[tuple[float, float, tuple[int, ...]]] = [(0.0, 0.0, ())]
+    for share, own in zip(shares, options, strict=True):
+        merged = [
+            (cost + share * c, quality + share * q, (*places, place))
+            for cost, quality, places in front
+            for place, (c, q) in enumerate(own)
+            if cost + share * c <= budget * (1 + 1e-12)
+        ]
+        merged.sort(key=lambda one: (one[0], -one[1]))
+        front, best, last = [], -1.0, -1
+        for one in merged:
+            here = int(_BINS * one[0] / budget)
+            if one[1] > best + 1e-12:
+                if here == last:  # a better one that costs hardly more stands in
+                    front[-1] = one
+                else:
+                    front.append(one)
+                best, last = one[1], here
+    return list(front[-1][2]) if front else None
+
+
+def _plan(
+    recording: Recording,
+    name: str,
+    option: Option,
+    did: Played,
+    pilot: Ints,
+    certify: Ints,
+    alpha: float,
+    delta: float,
+    seed: int,
+) -> Plan:
+    """The plan of a class, certified for the least amount that the tests let through.
+
+    Amounts are the pilot's dearest question, then its quantiles at 1 - alpha / 4 and
+    1 - alpha / 2. They are tested in this order until one fails, so that all that passed hold
+    together with probability 1 - delta.
+    """
+    costs = np.sort(did.cost[pilot])
+    passed: tuple[int, int] | None = None
+    for level in (1.0, 1 - alpha / 4, 1 - alpha / 2):
+        if not len(costs):
+            break
+        most = int(np.quantile(costs, level, method="higher"))
+        violations = int((did.cost[certify] > most).sum())
+        if tail_p_value(violations, len(certify), alpha) > delta:
+            break
+        passed = most, violations
+    if passed is None:
+        raise CalibrationError(
+            f"{recording.path}: {len(certify)} questions are too few to certify {name!r} at "
+            f"alpha {alpha} and delta {delta:.4g}: {least_trials(alpha, delta)} or more are needed",
+            needed=least_trials(alpha, delta),
+            given=len(certify),
+        )
+    usd = did.cost[certify] / PICO_PER_USD
+    said = recording.metadata
+    heat = said.get("farthing.temperature")
+    return Plan(
+        name,
+        option.policy(None if heat is None else float(heat)),
+        (option.model,),
+        said.get("farthing.answer", "text"),
+        Certificate("pac", alpha, delta, Cost(passed[0]), len(pilot), len(certify), passed[1]),
+        {
+            "recording": Path(recording.path).name,
+            "digest": recording.digest,
+            "questions": len(pilot) + len(certify),
+            "seed": seed,
+        },
+        {
+            "quality": float(did.right[certify].mean()),
+            "cost_usd_mean": float(usd.mean()),
+            "violation_rate": passed[1] / len(certify),
+        },
+        traffic=traffic(did.cost[certify], seed),
+    )
