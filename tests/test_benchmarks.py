@@ -221,3 +221,27 @@ def test_passages():
 def test_demonstrations():
     done = run("demonstrations.py", "--items", 22, "--shown", "1")
     assert "skipped" in done.stdout or "| 1 | " in done.stdout
+
+
+def test_audit(tmp_path):
+    printed = run("audit.py", "--lines", 200, "--folder", tmp_path).stdout
+    for log in ("spend-logs", "chats"):
+        assert f"| {log} | 200 |" in printed
+    assert printed.count("parsing alone") == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_stability(tmp_path):
+    lengths = {"input_tokens": [100, 900, 0], "output_tokens": [20, 90, 5]}
+    pq.write_table(pa.table(lengths), tmp_path / "made-up.parquet")
+    done = run("stability.py", tmp_path, "--requests", 60)
+    assert "| made-up | Llama 8B, L4 | grow |" in done.stdout
+    assert "on average" in done.stdout
+
+
+@pytest.mark.local
+def test_roofline():
+    pytest.importorskip("transformers")
+    small = ("--on", "cpu", "--input", 4, "--batches", "1", "--seconds", 0.01)
+    done = run("roofline.py", *small)
+    assert "| 1 | decode |" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -91,6 +92,8 @@ def measure(
     from farthing.core.errors import ConfigError
     from farthing.cost.devices import HourlyPrice, dump, measuring
 
+    if os.getloadavg()[0] > measuring.processors() / 2:
+        err.print("This machine is busy: its card will tell less than it can do.", soft_wrap=True)
     with err.status("measuring"):
         card = measuring.measure(where, seconds=seconds)
     if usd_per_hour is not None:

@@ -88,6 +88,7 @@ def test_the_published_example_of_long_context() -> None:
 def test_tokens_cost_what_the_hours_cost_that_they_take() -> None:
     price = own_price(SERVER, 1000, 101, 4, hour=Cost.from_usd("3.6"))
     assert price is not None
+    assert price.output is not None
     second = 1e9  # picodollars: 3.6 USD an hour are 0.001 USD a second
     reading, writing = SERVER.prefill(1000).seconds, SERVER.decoding(1000, 101, 4)
     assert price.input.pico == pytest.approx(second * reading / 1000 * 1e6)
@@ -102,6 +103,15 @@ def test_without_a_price_of_the_hour_tokens_have_none() -> None:
     assert own_price(Server(read(LLAMA_8B), find("m3-max")), 10, 10, 1) is None
     with pytest.raises(DataError, match="cannot price"):
         own_price(SERVER, 10, 10, 0)
+    with pytest.raises(DataError, match="cannot cost -3 USD"):
+        own_price(SERVER, 10, 10, 1, hour=Cost.from_usd("-3"))
+
+
+def test_an_answer_of_one_token_has_no_price_of_further_ones() -> None:
+    price = own_price(SERVER, 10, 1, 1)
+    assert price is not None
+    assert price.output is None
+    assert price.request.pico > 0
 
 
 def test_what_binds_tokens_switches_with_the_power() -> None:

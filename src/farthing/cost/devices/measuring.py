@@ -49,8 +49,7 @@ def measure(
 
 
 def _processor(torch: Any, seconds: float, stream_bytes: int) -> Device:
-    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-    cores = cores or 1
+    cores = processors()
     flops = {"fp32": _numpy_products(seconds)}
     with_torch = "numpy"
     if torch is not None:
@@ -58,7 +57,7 @@ def _processor(torch: Any, seconds: float, stream_bytes: int) -> Device:
         for kind, rate in torch_products(torch, "cpu", seconds).items():
             flops[kind] = max(rate, flops.get(kind, 0.0))
     return Device(
-        title=f"{_processor_name()}, {cores} cores",
+        title=f"{_processor_name()}, {cores} core{'s' if cores > 1 else ''}",
         kind="cpu",
         basis="measured",
         source=f"farthing device measure, {with_torch}, {platform.system()} {platform.machine()}",
@@ -68,6 +67,13 @@ def _processor(torch: Any, seconds: float, stream_bytes: int) -> Device:
         flops=flops,
         notes=f"load before: {os.getloadavg()[0]:.1f}; power and price unknown",
     )
+
+
+def processors() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _accelerator(torch: Any, seconds: float, stream_bytes: int) -> Device:

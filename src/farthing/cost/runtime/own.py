@@ -15,13 +15,14 @@ class OwnPrice:
 
     Attributes:
         input: of a million prompt tokens.
-        output: of a million written tokens.
+        output: of a million written tokens after the first, which the prefill gives; None for
+            answers of one token.
         request: of one request, prefill and decode together.
         utilisation: the share of paid hours in which the server is busy.
     """
 
     input: Cost
-    output: Cost
+    output: Cost | None
     request: Cost
     utilisation: float
 
@@ -55,13 +56,14 @@ def own_price(
         if server.device.price is None:
             return None
         hour = server.device.price.cost
+    if hour.pico < 0:
+        raise DataError(f"an hour cannot cost {hour} USD")
     second = hour.pico * server.devices / 3600 / utilisation
     reading = second * server.prefill(input).seconds
     writing = second * server.decoding(input, output, batch) / batch
-    per_output = writing / max(1, output - 1)
     return OwnPrice(
         input=Cost(round(reading / input * 10**6)),
-        output=Cost(round(per_output * 10**6)),
+        output=Cost(round(writing / (output - 1) * 10**6)) if output > 1 else None,
         request=Cost(round(reading + writing)),
         utilisation=utilisation,
     )

@@ -102,7 +102,7 @@ def _row(
         "request_s": prefill.seconds + writing,
         "output_tokens_per_s": batch * (output - 1) / writing if writing else None,
         "usd_per_million_input": str(price.input) if price and fits else None,
-        "usd_per_million_output": str(price.output) if price and fits else None,
+        "usd_per_million_output": _told(price.output) if price and fits else None,
         "usd_per_request": str(price.request) if price and fits else None,
     }
 
@@ -124,3 +124,7 @@ def _step(step: Step) -> dict[str, Any]:
         "seconds": step.seconds,
         "binds": step.binds,
     }
+
+
+def _told(cost: Cost | None) -> str | None:
+    return None if cost is None else str(cost)
