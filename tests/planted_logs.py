@@ -236,6 +236,12 @@ def _reasoning_twice(rng: random.Random) -> Call:
     return _settle(call, claim, "reasoning_twice")
 
 
+def _reasoning_as_output(rng: random.Random) -> Call:
+    call = _call(rng, "thinker")
+    more = call.reasoning * (THINKER["output"] - THINKER["reasoning"]) / MILLION
+    return _settle(call, right(call) + more, "reasoning_as_output")
+
+
 def _output_missed(rng: random.Random) -> Call:
     call = _call(rng, "gpt")
     rates = rates_of(call)
@@ -356,6 +362,7 @@ MISTAKES: tuple[Callable[[random.Random], Call], ...] = (
     _writes_free,
     _reasoning_missed,
     _reasoning_twice,
+    _reasoning_as_output,
     _output_missed,
     _searches_missed,
     _tier_ignored,

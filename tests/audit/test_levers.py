@@ -230,3 +230,10 @@ def test_routing_measured_on_a_recording():
     bare = table.drop_columns(["correct"])
     with pytest.raises(DataError, match="graded answers"):
         Routed.measure(from_table(bare, "r.parquet"))
+
+
+def test_a_log_in_reverse_says_the_same_of_prefixes():
+    shared = text(1, 8192)
+    lines = [line(n, shared + text(n + 2, 800), minutes=3 * n) for n in range(9)]
+    forward, backward = levers(*lines), levers(*reversed(lines))
+    assert picos(forward["prefix_cache"]) == picos(backward["prefix_cache"]) != (0, 0, 0)

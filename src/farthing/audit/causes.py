@@ -24,6 +24,7 @@ CAUSES = {
     "cache_write": "tokens written to the cache at another rate, or not counted",
     "reasoning_missed": "reasoning tokens not counted",
     "reasoning_twice": "reasoning tokens counted twice: in the output, and beside it",
+    "reasoning_as_output": "reasoning tokens at the price of output, where theirs is another",
     "output_missed": "generated tokens not counted",
     "calls_missed": "searches and other calls within the answer not counted",
     "tier_ignored": "service tier ignored, or another one charged",
@@ -172,6 +173,7 @@ _FAMILY = {
     "cache_write": 1,
     "reasoning_missed": 2,
     "reasoning_twice": 2,
+    "reasoning_as_output": 2,
     "output_missed": 2,
     "calls_missed": 3,
 }
@@ -221,6 +223,7 @@ def _outputs(usage: Usage, rates: Rates) -> _Made:
     reasoning = usage.reasoning * rates.of("reasoning")[0]
     yield "reasoning_missed", -reasoning, ""
     yield "reasoning_twice", reasoning, ""
+    yield "reasoning_as_output", usage.reasoning * rates.output - reasoning, ""
     spoken = usage.output * rates.output + usage.output_audio * rates.of("output_audio")[0]
     yield "output_missed", -spoken - reasoning, ""
 

@@ -94,6 +94,8 @@ def audit(
     Raises DataError or LedgerError if a log cannot be read to its end.
     """
     findings, levers, explainer = Findings(), Levers(pricing), Explainer(pricing)
+    for model in (model for source in sources for model in source.models):
+        explainer.saw(model)
     for source in sources:
         step = _Step(source, findings, levers, explainer, pricing, deviation)
         for line in source.lines(lambda done, source=source: progress(source, done)):  # type: ignore[misc]

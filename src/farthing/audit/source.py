@@ -34,6 +34,7 @@ class Source:
         decimals: places that its claims are rounded to; None where they are exact, are as long
             as a computer's numbers, or too few to tell.
         size: in bytes, or lines of a ledger.
+        models: those that its first lines name, or that a ledger has.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     detected: str
     decimals: int | None
     size: int
+    models: tuple[str, ...]
     _file: File | None = field(repr=False)
     _read: Format | None = field(repr=False)
     _where: str = field(repr=False)
@@ -105,9 +107,9 @@ def open_source(
     else:
         chosen, detected = _detect(where, records)
     source = Source(
-        where, chosen.name, chosen.title, detected, None, file.size, file, chosen, where
+        where, chosen.name, chosen.title, detected, None, file.size, (), file, chosen, where
     )
-    return _with_decimals(source)
+    return _with_first_lines(source)
 
 
 def names() -> tuple[str, ...]:
@@ -124,8 +126,9 @@ def _ledger(where: str) -> Source:
 
     with reading(where) as connection:
         rows = connection.execute(select(func.count()).select_from(attempts)).scalar_one()
-    name = str(Address.of(where))
-    return Source(name, LEDGER, "ledger of Farthing", "its tables", None, rows, None, None, where)
+        models = connection.execute(select(attempts.c.model).distinct()).scalars().all()
+    name, title = str(Address.of(where)), "ledger of Farthing"
+    return Source(name, LEDGER, title, "its tables", None, rows, tuple(models), None, None, where)
 
 
 def _detect(where: str, records: list[Mapping[str, object]]) -> tuple[Format, str]:
@@ -146,14 +149,16 @@ def _detect(where: str, records: list[Mapping[str, object]]) -> tuple[Format, st
     return FORMATS[name], f"{count} of the first {len(records)} records{others}"
 
 
-def _with_decimals(source: Source) -> Source:
-    """The source, with the places that its first claims are rounded to."""
-    places, found = 0, 0
+def _with_first_lines(source: Source) -> Source:
+    """The source, with what its first lines tell: places of claims, and models."""
+    places, found, models = 0, 0, dict[str, None]()
     for line in islice(source.lines(), SAMPLE):
-        if isinstance(line, Line) and line.claimed:
+        if not isinstance(line, Line):
+            continue
+        models.setdefault(line.model)
+        if line.claimed:
             exponent = line.claimed.normalize().as_tuple().exponent
             assert isinstance(exponent, int)
             places, found = max(places, -exponent), found + 1
-    if not found or places > _COARSE:
-        return source
-    return replace(source, decimals=places)
+    rounded = found and places <= _COARSE
+    return replace(source, decimals=places if rounded else None, models=tuple(models))

@@ -54,7 +54,7 @@ class Beginnings:
     def see(self, model: bytes, text: bytes, at: float | None) -> Repeated:
         """What of `text` was seen before, asked of the same model; it is from now on.
 
-        `at` is in seconds; texts come in the order of time.
+        `at` is in seconds; texts come in the order of time, or in its reverse.
         """
         held, written, common, before = [0, 0], [0, 0], 0, 0
         alive, count = [at is not None] * 2, self._count
@@ -65,9 +65,9 @@ class Beginnings:
             count[slot] = count[slot] + 1 if known else 1
             if at is not None:
                 paid = self._paid[slot] if known else 0
-                age = at - self._last[slot]
+                age = abs(at - self._last[slot])
                 for which, lifetime in enumerate(_LIFETIMES):
-                    alive[which] = alive[which] and known and 0 <= age <= lifetime
+                    alive[which] = alive[which] and known and age <= lifetime
                     if not alive[which]:
                         paid &= ~(1 << which)
                         continue
