@@ -50,6 +50,12 @@ def test_search():
     assert "| continuous | 3 | 40 |" in done.stdout
 
 
+def test_step_search():
+    done = run("step_search.py", "--problems", 2, "--rewards", "exact")
+    assert "| astar 1, again 0.5 |" in done.stdout
+    assert "| power-smc 16, vote |" in done.stdout
+
+
 def test_guarantees(tmp_path):
     llama = ("llama3.2-1b", "llama3.2-3b", "llama3.1-8b", "llama3.1-70b", "llama3.1-405b")
     names = {f"m{i}": model for i, model in enumerate(llama)}
