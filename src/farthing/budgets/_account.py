@@ -12,9 +12,10 @@ from farthing.budgets.learned import AGES, CostClass
 from farthing.budgets.leases import Grant, still_pending
 from farthing.budgets.limits import Budget, RateLimit
 from farthing.budgets.reservations import Ask, BudgetState, Reason, Refusal
+from farthing.budgets.stored import StoredBudget
 from farthing.budgets.windows import Spent, Window
 from farthing.core.money import PICO_PER_USD, Cost
-from farthing.risk.sums import RATES, Floats, upper_sum
+from farthing.risk.sums import RATES, upper_sum
 
 SETTLING_S = 1  # when to try again where it would fit but for what is in flight
 CAUTION = 2  # the joint bound is at alpha / CAUTION: it is looked at many times
@@ -61,8 +62,9 @@ class Account:
         self.topped = self.assumed = 0
         self.held = self.bounds = self.open = self.unbounded = 0
         self.settled = self.exceeded = 0
-        self._ages: dict[CostClass, Floats] = {}
+        self._ages: dict[CostClass, list[int]] = {}
         self._number: dict[CostClass, int] = {}
+        self._part: tuple[datetime, datetime | None] | None = None  # since, until
 
     @property
     def limit(self) -> int:
@@ -75,7 +77,7 @@ class Account:
         bound = None if ask.bound is None else ask.bound.pico
         if self.budget.mode == "worst-case":
             return bound
-        quantile = math.ceil(kind.quantile(self.budget.alpha) * PICO_PER_USD)
+        quantile = kind.hold(self.budget.alpha)
         return quantile if bound is None else min(quantile, bound)
 
     def in_flight(
@@ -102,7 +104,8 @@ class Account:
                 return bound
         total = np.zeros(len(RATES))
         single, doubt = hold / PICO_PER_USD, 0.0
-        for kind, ages in self._ages.items():
+        for kind, counts in self._ages.items():
+            ages = np.array(counts, float)
             total += ages @ kind.means
             single += float(ages @ kind.quantiles(alpha))
             doubt += float(ages @ kind.doubts @ ages)
@@ -114,13 +117,13 @@ class Account:
 
     def refuses(self, ask: Ask, kind: CostClass, hold: int | None, now: datetime) -> Refusal | None:
         """Why an operation does not fit; None if it does."""
-        spent = self.window.at(now)
+        spent, budget, share = self.window.at(now), self.budget, self.share
         if hold is None:
             return self._refusal("unbounded", spent, spent + self.in_flight(), now, None)
-        room = self.limit - spent - self.share.elsewhere
-        if self.share.number and not self.budget.soft:
+        room = budget.limit.pico + self.topped - spent - share.elsewhere
+        if share.number and not budget.soft:
             # A lease can exceed what is free: what was in flight seemed to cost more once.
-            room = min(room, self.share.lease - self.pending)
+            room = min(room, share.lease - self.pending)
         most = self.in_flight(kind, ask, hold, enough=room)
         if most <= room:
             return None
@@ -129,6 +132,13 @@ class Account:
     def needs(self, ask: Ask, kind: CostClass, hold: int) -> int:
         """What a lease must cover more for one operation more, in picodollars."""
         return max(0, self.in_flight(kind, ask, hold) - self.in_flight())
+
+    def part_at(self, now: datetime, stored: StoredBudget) -> datetime:
+        """`stored.since(now)`, of the budget as it is stored; `now` must not go back."""
+        part = self._part
+        if part is None or (part[1] is not None and part[1] <= now):
+            part = self._part = stored.since(now), stored.until(now)
+        return part[0]
 
     def charge(self, pico: int, now: datetime) -> None:
         """Count what was spent."""
@@ -177,7 +187,7 @@ class Account:
             self.bounds += ask.bound.pico
         ages = self._ages.get(kind)
         if ages is None:
-            ages = self._ages[kind] = np.zeros(len(AGES))
+            ages = self._ages[kind] = [0] * len(AGES)
             self._number[kind] = 0
         ages[age] += 1
         self._number[kind] += 1

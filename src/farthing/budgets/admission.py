@@ -8,6 +8,7 @@ a budget need one that is shared.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ from farthing.budgets.windows import Clock
 from farthing.core.errors import BudgetError
 from farthing.core.money import Cost
 from farthing.ledger.rows import ChargeBasis
+
+_KEPT = 1000  # sets of scopes whose limits are remembered
 
 
 @dataclass(slots=True, eq=False)
@@ -58,8 +61,12 @@ class Admission:
         self._by_scope: dict[str, list[Account]] = {}
         self._rates_by_scope: dict[str, list[RateAccount]] = {}
         self._kinds: dict[tuple[str, int], CostClass] = {}
+        self._limits: dict[frozenset[str], tuple[list[Account], list[RateAccount]]] = {}
         self._open: dict[str, _Open] = {}
-        self._birthdays: list[tuple[float, str]] = []  # when an operation changes its age class
+        self._newest: deque[_Open] = (
+            deque()
+        )  # of the first age class, and maybe over; the oldest first
+        self._birthdays: list[tuple[float, str]] = []  # when others change their age class
         for budget in budgets:
             self._check_new(budget.name)
             account = self._accounts[budget.name] = Account(budget)
@@ -90,24 +97,23 @@ class Admission:
         accounts: list[tuple[Account, int]] = []
         refusals: list[Refusal] = []
         warnings: list[Refusal] = []
-        for scope in ask.scopes:
-            for account in self._by_scope.get(scope, ()):
-                hold = account.hold(ask, kind)
-                if refusal := account.refuses(ask, kind, hold, now):
-                    (warnings if account.budget.soft else refusals).append(refusal)
-                accounts.append((account, hold or 0))
-        counters = [x for scope in ask.scopes for x in self._rates_by_scope.get(scope, ())]
-        refusals += [refusal for x in counters if (refusal := x.refuses(ask, now))]
+        caps: list[Cost] = []
+        holds: dict[str, Cost] = {}
+        concerned, counters = self._limits.get(ask.scopes) or self._limits_of(ask.scopes)
+        for account in concerned:
+            budget, hold = account.budget, account.hold(ask, kind)
+            if refusal := account.refuses(ask, kind, hold, now):
+                (warnings if budget.soft else refusals).append(refusal)
+            accounts.append((account, hold or 0))
+            holds[budget.name] = Cost(hold or 0)
+            if budget.per_operation is not None:
+                caps.append(budget.per_operation)
+        if counters:
+            refusals += [refusal for x in counters if (refusal := x.refuses(ask, now))]
         if refusals:
             return max(refusals, key=_wait)
-        caps = [a.budget.per_operation for a, _ in accounts if a.budget.per_operation is not None]
         reservation = Reservation(
-            id or uuid4().hex,
-            ask,
-            now,
-            {account.budget.name: Cost(hold) for account, hold in accounts},
-            min(caps, default=None),
-            tuple(warnings),
+            id or uuid4().hex, ask, now, holds, min(caps, default=None), tuple(warnings)
         )
         self._begin(_Open(reservation, kind, seconds, 0, accounts, counters))
         for counter in counters:
@@ -147,17 +153,18 @@ class Admission:
             if cost is None:
                 account.charge(hold, now)
                 account.assumed += hold
-                self.charged(reservation, account, hold, hold, now, "assumed")
+                self.charged(reservation, account, Cost(hold), hold, now, "assumed")
                 continue
-            part = _part(account.budget.scope, cost, parts).pico
-            account.charge(part, now)
+            budget = account.budget
+            part = cost if parts is None else _part(budget.scope, cost, parts)
+            account.charge(part.pico, now)
             self.charged(reservation, account, part, hold, now, "counted")
             account.settled += 1
-            if part > hold:
+            if part.pico > hold:
                 account.exceeded += 1
-                exceeded.append(account.budget.name)
-            if account.budget.mode == "quantile":
-                by_alpha[account.budget.alpha] = cost.pico > hold
+                exceeded.append(budget.name)
+            if budget.mode == "quantile":
+                by_alpha[budget.alpha] = cost.pico > hold
         for counter in entry.rates:
             used = entry.reservation.ask.tokens if tokens is None else tokens
             counter.end(entry.reservation.ask, used, now)
@@ -177,7 +184,7 @@ class Admission:
         """
         entry, now = self._end(reservation), self._clock.now()
         for account, hold in entry.accounts:
-            self.charged(reservation, account, 0, hold, now, "counted")
+            self.charged(reservation, account, Cost(0), hold, now, "counted")
         for counter in entry.rates:
             counter.end(reservation.ask, 0, now)
 
@@ -185,12 +192,12 @@ class Admission:
         self,
         reservation: Reservation,
         account: Account,
-        pico: int,
+        cost: Cost,
         hold: int,
         now: datetime,
         basis: ChargeBasis,
     ) -> None:
-        """For those who book charges: `pico` were charged in place of `hold`, maybe zero."""
+        """For those who book charges: `cost` was charged in place of `hold`, maybe zero."""
 
     def recover(self, reservations: Iterable[Reservation]) -> int:
         """Hold again what was in flight when a process died; how many were not held already.
@@ -271,13 +278,26 @@ class Admission:
             self._kinds[key] = CostClass(float(ask.typical))
         return self._kinds[key]
 
+    def _limits_of(self, scopes: frozenset[str]) -> tuple[list[Account], list[RateAccount]]:
+        """What concerns an operation with these scopes."""
+        if len(self._limits) >= _KEPT:
+            self._limits.clear()
+        found = self._limits[scopes] = (
+            [account for scope in scopes for account in self._by_scope.get(scope, ())],
+            [counter for scope in scopes for counter in self._rates_by_scope.get(scope, ())],
+        )
+        return found
+
     def _begin(self, entry: _Open) -> None:
         ask = entry.reservation.ask
         for account, hold in entry.accounts:
             account.begin(ask, entry.kind, hold, entry.age)
         entry.kind.begin(entry.reservation.id, entry.began_s)
         self._open[entry.reservation.id] = entry
-        self._next_birthday(entry)
+        if entry.age or (self._newest and entry.began_s < self._newest[-1].began_s):
+            self._next_birthday(entry)
+        else:
+            self._newest.append(entry)
 
     def _end(self, reservation: Reservation) -> _Open:
         entry = self._open.pop(reservation.id, None)
@@ -294,8 +314,13 @@ class Admission:
             heapq.heappush(self._birthdays, (due, entry.reservation.id))
 
     def _grow_older(self, seconds: float) -> None:
-        while self._birthdays and self._birthdays[0][0] <= seconds:
-            entry = self._open.get(heapq.heappop(self._birthdays)[1])
+        newest, birthdays = self._newest, self._birthdays
+        while newest and newest[0].began_s + AGES[1] <= seconds:
+            oldest = newest.popleft()
+            if self._open.get(oldest.reservation.id) is oldest:
+                self._next_birthday(oldest)
+        while birthdays and birthdays[0][0] <= seconds:
+            entry = self._open.get(heapq.heappop(birthdays)[1])
             if entry is None:
                 continue
             for account, _ in entry.accounts:
@@ -304,10 +329,8 @@ class Admission:
             self._next_birthday(entry)
 
 
-def _part(scope: str, cost: Cost, parts: Mapping[str, Cost] | None) -> Cost:
-    if parts is None or not scope.startswith("model:"):
-        return cost
-    return parts.get(scope, Cost(0))
+def _part(scope: str, cost: Cost, parts: Mapping[str, Cost]) -> Cost:
+    return parts.get(scope, Cost(0)) if scope.startswith("model:") else cost
 
 
 def _wait(refusal: Refusal) -> float:

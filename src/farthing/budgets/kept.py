@@ -73,7 +73,7 @@ class KeptAdmission(Admission):
         self,
         reservation: Reservation,
         account: Account,
-        pico: int,
+        cost: Cost,
         hold: int,
         now: datetime,
         basis: ChargeBasis,
@@ -81,16 +81,17 @@ class KeptAdmission(Admission):
         """Book a charge, of an operation that is booked."""
         if reservation.id not in self._booked:
             return
-        stored = self.stored_budget(account)
-        since = stored.since(now)
-        account.charged[since] = account.charged.get(since, 0) + pico
+        name = account.budget.name
+        since = account.part_at(now, self._stored[name])
+        held = reservation.holds.get(name)
+        account.charged[since] = account.charged.get(since, 0) + cost.pico
         self._ledger.charge(
             ChargeRow(
                 reservation.id,
-                account.budget.name,
-                stored.counted_as,
-                Cost(pico),
-                Cost(hold),
+                name,
+                account.share.number,
+                cost,
+                held if held is not None and held.pico == hold else Cost(hold),
                 now,
                 since,
                 self.gateway,
@@ -129,7 +130,7 @@ class KeptAdmission(Admission):
                 new.append(stored)
             accounts[name] = account
         self._accounts = accounts
-        self._by_scope = {}
+        self._by_scope, self._limits = {}, {}
         for account in accounts.values():
             self._by_scope.setdefault(account.budget.scope, []).append(account)
         self._exchange_rates(rates)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import bisect
 import math
 from collections import deque
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from farthing.core.money import PICO_PER_USD
 from farthing.risk.adaptive import AdaptiveLevel
 from farthing.risk.sums import Floats, exponential_means, weighted_quantiles
 
@@ -45,10 +48,7 @@ class CostClass:
     longer than all that settled costs what the mean rate of spending makes of that age, and more,
     in a log-normal shape. At first that is everything, and its mean is the prior.
 
-    Attributes:
-        means: `exponential_means` by age class, shape (ages, rates).
-        doubts: how much the errors of two age classes' means vary together, over the
-            variance of one cost, shape (ages, ages).
+    What only a bound on many operations needs is worked out when it is asked for.
     """
 
     def __init__(self, typical: float) -> None:
@@ -59,9 +59,27 @@ class CostClass:
         self._unlearned = 0
         self._levels: dict[float, AdaptiveLevel] = {}
         self._quantiles: dict[float, Floats] = {}
-        self.means: Floats
-        self.doubts: Floats
+        self._holds: dict[float, int] = {}
+        self._means: Floats | None = None
+        self._doubts: Floats | None = None
         self._learn(0.0)
+
+    @property
+    def means(self) -> Floats:
+        """`exponential_means` by age class, shape (ages, rates)."""
+        if self._means is None:
+            weights, tail_weights = self._by_age()
+            self._means = exponential_means(self._costs, weights, self._tail, tail_weights)
+        return self._means
+
+    @property
+    def doubts(self) -> Floats:
+        """How much the errors of two age classes' means vary together, over the variance of one
+        cost, shape (ages, ages)."""
+        if self._doubts is None:
+            number = self._alive().sum(axis=1)
+            self._doubts = 1 / (DOUBTED + np.maximum.outer(number, number))
+        return self._doubts
 
     def begin(self, id: str, began_s: float) -> None:
         """An operation is in flight since a time on the clock of `observe`."""
@@ -81,16 +99,26 @@ class CostClass:
         """The upper quantile of a new operation's cost."""
         return self.level(alpha).upper(self._ordered, self._above)
 
+    def hold(self, alpha: float) -> int:
+        """`quantile` in picodollars, rounded up."""
+        hold = self._holds.get(alpha)
+        if hold is None:
+            hold = self._holds[alpha] = math.ceil(self.quantile(alpha) * PICO_PER_USD)
+        return hold
+
     def quantiles(self, alpha: float) -> Floats:
         """The upper quantile of an operation's cost by its age class."""
         if alpha not in self._quantiles:
             level = min(max(self.level(alpha).level, alpha / 4), 2 * alpha)
-            self._quantiles[alpha] = weighted_quantiles(self._costs, self._weights, level)
+            weights = self._by_age()
+            costs = np.hstack([np.broadcast_to(self._costs, weights[0].shape), self._tail])
+            self._quantiles[alpha] = weighted_quantiles(costs, np.hstack(weights), level)
         return self._quantiles[alpha]
 
     def exceeded(self, alpha: float, more: bool) -> None:
         """Take in whether an operation cost more than was reserved for it."""
         self.level(alpha).update(more)
+        self._holds.pop(alpha, None)
 
     def observe(self, cost: float, duration_s: float, ended_s: float = -math.inf) -> None:
         """Take in what an operation cost, how long it was in flight, and when it ended.
@@ -104,7 +132,7 @@ class CostClass:
         if self._unlearned >= max(1, len(self._settled) // RELEARN):
             self._learn(ended_s)
 
-    def _ending(self, durations: Floats, ended: Floats, now_s: float) -> Floats:
+    def _shares(self, durations: Floats, ended: Floats, now_s: float) -> Floats:
         """The share of operations that end at each of these durations, which ascend."""
         began = np.fromiter(self._flying.values(), float, len(self._flying))
         ages = np.sort(now_s - began)
@@ -120,9 +148,9 @@ class CostClass:
     def _learn(self, now_s: float) -> None:
         self._unlearned = 0
         n = len(self._settled)
-        known = np.array(sorted(self._settled), float).reshape(n, 3)
-        durations, costs, ended = known.T
-        ending = self._ending(durations, ended, now_s)
+        columns = np.fromiter(chain.from_iterable(self._settled), float, 3 * n).reshape(n, 3).T
+        durations, costs, ended = columns[:, np.lexsort(columns[::-1])]
+        ending = self._shares(durations, ended, now_s)
         beyond = max(1.0 - float(ending.sum()), 1e-9)
 
         mean, pace, longest = self._typical, 0.0, 0.0
@@ -134,15 +162,23 @@ class CostClass:
         most = GREATEST * max(self._typical, float(costs.max(initial=0.0)))
         outlasting = (BEYOND + beyond) * pace * np.maximum(_EDGES, longest)
         tail = np.multiply.outer(np.clip(outlasting, mean, most), _SHAPE)
-        alive = durations >= _EDGES[:, None]
-        weights, tail_weights = alive * ending, np.full_like(tail, beyond / POINTS)
-        self.means = exponential_means(costs, weights, tail, tail_weights)
-        number = alive.sum(axis=1)
-        self.doubts = 1 / (DOUBTED + np.maximum.outer(number, number))
+        self._durations, self._costs, self._tail = durations, costs, tail
+        self._ending, self._beyond = ending, beyond
+        self._means = self._doubts = None
+        self._quantiles, self._holds = {}, {}
+        new, weights = (
+            np.append(costs, tail[0]),
+            np.append(ending * (durations >= 0), np.full(POINTS, beyond / POINTS)),
+        )
+        order = new.argsort()
+        self._ordered = new[order].tolist()
+        self._above = (1 - weights[order].cumsum()).tolist()
 
-        self._costs = np.hstack([np.broadcast_to(costs, weights.shape), tail])
-        self._weights = np.hstack([weights, tail_weights])
-        self._quantiles = {}
-        order = self._costs[0].argsort()
-        self._ordered = self._costs[0][order].tolist()
-        self._above = (1 - self._weights[0][order].cumsum()).tolist()
+    def _alive(self) -> NDArray[np.bool_]:
+        """Which of the known operations lasted to each age, shape (ages, operations)."""
+        alive: NDArray[np.bool_] = self._durations >= _EDGES[:, None]
+        return alive
+
+    def _by_age(self) -> tuple[Floats, Floats]:
+        """The weights of the known costs, and of those beyond, for operations of each age."""
+        return self._alive() * self._ending, np.full_like(self._tail, self._beyond / POINTS)

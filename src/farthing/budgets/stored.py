@@ -49,6 +49,11 @@ class StoredBudget:
             return window.start(now) or self.began_at
         return _EPOCH + (now - _EPOCH) // window.part * window.part
 
+    def until(self, now: datetime) -> datetime | None:
+        """When the part that begins at `since` ends; None if never."""
+        window = self.budget.window
+        return window.end(now) if window.rolling is None else self.since(now) + window.part
+
 
 @dataclass(frozen=True, slots=True)
 class StoredRate:

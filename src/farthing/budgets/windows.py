@@ -116,10 +116,13 @@ class Clock:
 
     def read(self) -> tuple[datetime, float]:
         """`now` and `seconds` of one moment."""
-        ticks = self._monotonic()
-        self._latest = max(self._wall(), self._latest + max(0.0, ticks - self._at))
+        ticks, latest = self._monotonic(), self._latest
+        if ticks > self._at:
+            latest += ticks - self._at
+        wall = self._wall()
+        self._latest = latest = wall if wall > latest else latest
         self._at = ticks
-        return datetime.fromtimestamp(self._latest, UTC), ticks
+        return datetime.fromtimestamp(latest, UTC), ticks
 
     def seconds(self) -> float:
         """Monotonic seconds, for durations."""
