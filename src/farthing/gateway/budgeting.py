@@ -45,7 +45,7 @@ class Known:
     scopes: dict[str | None, frozenset[str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admitted:
     """A request that its budgets let begin."""
 

@@ -59,6 +59,9 @@ class _Job(NamedTuple):
     stop: bool = False
 
 
+_job = tuple.__new__  # a third of what `_Job(...)` takes
+
+
 class Writer:
     """Takes rows without waiting and commits whatever has come in the meantime.
 
@@ -94,7 +97,7 @@ class Writer:
 
     def put(self, row: Row | None = None, waiter: Waiter | None = None) -> None:
         """Book `row`; `waiter` gets None once it and all before it is safe, or else why not."""
-        self._jobs.append(_Job(row, waiter))
+        self._jobs.append(_job(_Job, (row, waiter, False)))
         if waiter is not None:
             self._awaited = True
         if self._asleep or (waiter is not None and self._lingers):
