@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,9 +55,11 @@ class Account:
         charged: what was charged here, by the part of the window that it is summed up in.
     """
 
-    def __init__(self, budget: Budget, number: int = 0) -> None:
+    def __init__(self, budget: Budget, grow: Callable[[], None], number: int = 0) -> None:
+        """`grow` sees to it that the ages of what is in flight are those of now."""
         self.budget, self.share = budget, Share(number)
         self.window = Spent(budget.window)
+        self._grow = grow
         self.pending = 0
         self.charged: dict[datetime, int] = {}
         self.topped = self.assumed = 0
@@ -102,6 +105,7 @@ class Account:
             bound = self.bounds + (ask.bound.pico if ask is not None and ask.bound else 0)
             if bound <= enough:
                 return bound
+        self._grow()
         total = np.zeros(len(RATES))
         single, doubt = hold / PICO_PER_USD, 0.0
         for kind, counts in self._ages.items():

@@ -23,7 +23,7 @@ from farthing.core.errors import BudgetError
 from farthing.core.money import Cost
 from farthing.ledger.rows import ChargeBasis
 
-_KEPT = 1000  # sets of scopes whose limits are remembered
+_KEPT = 1000  # sets of scopes whose limits are remembered, and operations that are over
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +69,7 @@ class Admission:
         self._birthdays: list[tuple[float, str]] = []  # when others change their age class
         for budget in budgets:
             self._check_new(budget.name)
-            account = self._accounts[budget.name] = Account(budget)
+            account = self._accounts[budget.name] = Account(budget, self._grow)
             self._by_scope.setdefault(budget.scope, []).append(account)
         for rate in rates:
             self._check_new(rate.name)
@@ -92,7 +92,6 @@ class Admission:
         if id in self._open:
             raise ValueError(f"operation {id!r} is already in flight")
         now, seconds = self._clock.read()
-        self._grow_older(seconds)
         kind = self._kind(ask)
         accounts: list[tuple[Account, int]] = []
         refusals: list[Refusal] = []
@@ -145,7 +144,6 @@ class Admission:
         if cost is not None and cost.pico < 0:
             raise ValueError(f"an operation cannot cost {cost} USD")
         now, seconds = self._clock.read()
-        self._grow_older(seconds)
         entry = self._end(reservation)
         exceeded: list[str] = []
         by_alpha: dict[float, bool] = {}
@@ -254,7 +252,6 @@ class Admission:
 
     def state(self, name: str) -> BudgetState:
         """A budget as of now; BudgetError if there is none of that name."""
-        self._grow_older(self._clock.seconds())
         return self._account(name).state(self._clock.now())
 
     @property
@@ -298,6 +295,8 @@ class Admission:
             self._next_birthday(entry)
         else:
             self._newest.append(entry)
+            if len(self._newest) > 2 * len(self._open) + _KEPT:
+                self._grow()
 
     def _end(self, reservation: Reservation) -> _Open:
         entry = self._open.pop(reservation.id, None)
@@ -313,8 +312,9 @@ class Admission:
             due = entry.began_s + AGES[entry.age + 1]
             heapq.heappush(self._birthdays, (due, entry.reservation.id))
 
-    def _grow_older(self, seconds: float) -> None:
-        newest, birthdays = self._newest, self._birthdays
+    def _grow(self) -> None:
+        """Let what is in flight be as old as it is; where no bound asks for ages, that can wait."""
+        newest, birthdays, seconds = self._newest, self._birthdays, self._clock.seconds()
         while newest and newest[0].began_s + AGES[1] <= seconds:
             oldest = newest.popleft()
             if self._open.get(oldest.reservation.id) is oldest:

@@ -126,7 +126,7 @@ class KeptAdmission(Admission):
                 account = self._accounts[name]
                 account.budget = stored.budget
             else:
-                account = Account(stored.budget, stored.counted_as)
+                account = Account(stored.budget, self._grow, stored.counted_as)
                 new.append(stored)
             accounts[name] = account
         self._accounts = accounts
