@@ -363,7 +363,9 @@ class TestComplete:
             assert end.mean_logprob == sample.mean_logprob
             assert end.output_tokens == sample.output_tokens
         assert chunks[-1].usage == response.usage
-        assert all(chunk.usage is None for chunk in chunks[:-1])
+        so_far = [chunk.usage.output_tokens for chunk in chunks if chunk.usage is not None]
+        assert len(so_far) == len(chunks)
+        assert so_far == sorted(so_far)
 
     @pytest.mark.parametrize(
         ("text", "reason"),

@@ -117,7 +117,8 @@ class Chunk:
     Attributes:
         text: new text of sample `index`; empty in chunks that only carry an end or usage.
         finish_reason: set on the last chunk of a sample.
-        usage: set on the last chunk of the stream; None before, or if the model tells none.
+        usage: of all so far; set on the last chunk of the stream, if the model tells it, and by
+            some models before.
         raw: the upstream's own bytes of this event (`data: ...`, with the blank line), where
             they may be passed on as they are.
         mean_logprob, min_logprob: set with finish_reason, where known.

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+import random
+from collections.abc import AsyncIterator
 
 import pytest
-from ttc_worlds import Scripted, answered, chains, operation, tiny
+from ttc_worlds import RATES, Scripted, answered, chains, operation, tiny
 
 from farthing.core.errors import ParamError
 from farthing.core.money import Cost
+from farthing.core.protocols import ModelCard
+from farthing.core.request import Request
+from farthing.core.response import Chunk
+from farthing.core.usage import Usage
 from farthing.policies import from_params
 from farthing.policies.ttc.short import Short
 from farthing.policies.ttc.spending import Spending
@@ -46,14 +52,54 @@ def test_dollars_begin_only_as_many_as_fit() -> None:
     assert len(op.attempts) == 3
 
 
-def test_the_tiny_models_stream_side_by_side() -> None:
-    """The answer cut short by its limit of tokens is as long as any: the first to end is voted."""
-    ((request, value),) = chains(1, steps=1)
-    op = operation(tiny("large"))
-    told = answered(Short("tiny-large", 4, 2, temperature=None), op, replace(request, seed=3))
-    assert told.samples[0].answer == value
-    assert told.samples[0].mean_logprob is not None
-    assert len(op.attempts) == 4
+def test_what_the_tiny_models_do_not_finish_is_not_paid() -> None:
+    """Token by token, so hot that lengths differ: the longer are cut off, booked as they stand."""
+    tokens = {1: 0, 6: 0}
+    cut = 0
+    for request, _ in chains(20, steps=3):
+        for finished in tokens:
+            op = operation(tiny("small"))
+            answered(Short("tiny-small", 6, finished, temperature=6.0), op, request)
+            assert op.unknown_attempts == 0
+            assert op.usage is not None
+            tokens[finished] += op.usage.output_tokens
+            cut += sum(attempt.status == "cancelled" for attempt in op.attempts)
+    assert cut
+    assert tokens[1] < 0.9 * tokens[6]
+
+
+class Thinker:
+    """Thinks a word at a time: of right answers (3 of 5) 5 to 14 words, of wrong 10 to 29."""
+
+    def __init__(self) -> None:
+        self.card = ModelCard("m", rates=RATES, context_window=50, on_disconnect="cancel")
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        rng = random.Random(request.seed)
+        right = rng.random() < 0.6
+        words = rng.randrange(5, 15) if right else rng.randrange(10, 30)
+        for count in range(1, words):
+            yield Chunk("hm ", usage=Usage(10, output=count), usage_basis="exact")
+            await asyncio.sleep(0)
+        told = "1" if right else str(rng.randrange(2, 6))
+        usage = Usage(10, output=words)
+        yield Chunk(told, finish_reason="stop", usage=usage, usage_basis="exact")
+
+
+def test_it_saves_where_wrong_answers_are_longer() -> None:
+    """Beside a vote of all eight answers, which pays every word of theirs."""
+    right = {1: 0, 3: 0, 8: 0}
+    words = dict.fromkeys(right, 0)
+    for number in range(200):
+        for finished in right:
+            op = operation(Thinker())
+            told = answered(Short("m", 8, finished), op, Request.ask("?", seed=100 * number))
+            right[finished] += told.samples[0].answer == "1"
+            words[finished] += op.usage.output_tokens if op.usage else 0
+    assert words[1] < 0.75 * words[8]
+    assert words[3] < 0.9 * words[8]
+    assert right[1] >= 0.95 * right[8]
+    assert right[3] >= 0.95 * right[8]
 
 
 def test_parameters() -> None:

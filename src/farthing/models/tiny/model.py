@@ -172,6 +172,7 @@ class TinyModel:
             context_window=self.shape.positions,
             shows=frozenset({"text", "logprobs"}),
             n=True,
+            on_disconnect="cancel",
         )
 
     def flops_per_token(self, context: int = PRICED_CONTEXT) -> int:
@@ -264,7 +265,7 @@ class TinyModel:
         )
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        """Answer token by token; one chunk a token, then one with the usage."""
+        """Answer token by token; each chunk has the usage so far, and one at the end has all."""
         asked = self.read(request)
         tallies = asked.tallies(request.n)
         cache, logits, held = self._prefill(asked)
@@ -272,13 +273,18 @@ class TinyModel:
             for index, _, logprob in step:
                 tally = tallies[index]
                 tokens = ((tally.pieces[-1], logprob),) if request.logprobs else None
+                usage = asked.usage(held, tallies)
                 if tally.finish_reason is None:
-                    yield Chunk(tally.fresh(), index, tokens=tokens)
+                    yield Chunk(
+                        tally.fresh(), index, usage=usage, usage_basis="exact", tokens=tokens
+                    )
                 else:
                     yield Chunk(
                         tally.fresh(),
                         index,
                         finish_reason=tally.finish_reason,
+                        usage=usage,
+                        usage_basis="exact",
                         mean_logprob=tally.mean_logprob,
                         min_logprob=tally.min_logprob,
                         output_tokens=len(tally.tokens),
