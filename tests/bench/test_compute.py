@@ -18,10 +18,12 @@ from farthing.bench.compute.arms import VOTE, arms
 from farthing.bench.compute.judging import Bench, bench
 from farthing.bench.compute.remembered import Called, Remembered, Session
 from farthing.bench.compute.worlds import Source, TinyWorld, needed, passes, world
+from farthing.budgets.operation import Operation
 from farthing.cli._app import app
 from farthing.core.errors import ConfigError
 from farthing.core.request import Message, Request
 from farthing.cost.devices import find
+from farthing.cost.prices import PriceBook
 from farthing.models import tiny
 from farthing.policies.ttc.registry import TTC
 
@@ -64,6 +66,30 @@ class TestRemembered:
                     assert len(mine.top or ()) == len(theirs.top or ())
 
         asyncio.run(run())
+
+    async def test_streams_what_it_completes(self) -> None:
+        remembered = Remembered(tiny.load("small"))
+        for request in requests(3):
+            whole = await Session(remembered).complete(request)
+            chunks = [chunk async for chunk in Session(remembered).stream(request)]
+            for index, sample in enumerate(whole.samples):
+                own = [chunk for chunk in chunks[:-1] if chunk.index == index]
+                assert "".join(chunk.text for chunk in own) == sample.text
+                assert own[-1].finish_reason == sample.finish_reason
+            assert chunks[-1].usage == whole.usage
+
+    async def test_a_stream_that_is_left_is_broken_off(self) -> None:
+        session = Session(Remembered(tiny.load("small")))
+        operation = Operation({"m": session}, prices=PriceBook())
+        pieces = operation.stream("m", Request.ask(CHAIN, max_tokens=8), node="n")
+        other = operation.stream("m", Request.ask(CHAIN, max_tokens=8), node="n")
+        await asyncio.gather(anext(pieces), anext(other))
+        await pieces.aclose()
+        async for _ in other:
+            pass
+        await operation.idle()
+        assert [call.cancelled for call in session.calls] == [True, False]
+        assert 0 < session.calls[0].output < session.calls[1].output
 
     def test_a_broken_off_call_is_counted_as_far_as_it_came(self) -> None:
         session = Session(Remembered(tiny.load("small")))

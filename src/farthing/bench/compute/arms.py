@@ -14,6 +14,7 @@ from farthing.policies.ttc.registry import TTC
 VOTE = "vote, plain"
 
 _VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "short": {"short-1@k": {"finished": 1}},
     "vote": {
         VOTE: {"stop": "none"},
         "vote, exact stop": {"stop": "exact"},
@@ -23,6 +24,9 @@ _VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "vote, weighted": {"stop": "none", "weighted": True},
     },
 }
+_SPOKEN = {
+    "effort", "concise", "refine", "brainstorm", "mixture_of_agents", "chain", "thought-graph"
+}  # fmt: skip
 _REWARDS: dict[str, dict[str, Any]] = {
     "exact": {"kind": "exact"},
     "noisy": {"kind": "noisy", "rate": 0.2},
@@ -69,7 +73,7 @@ def arms(kinds: Sequence[str], model: str, *, steps: bool) -> tuple[list[Arm], d
     left_out: dict[str, str] = {}
     for kind in kinds:
         known = {field.name: field for field in fields(TTC[kind]) if field.init}
-        reason = _unfit(known, steps)
+        reason = _unfit(kind, known, steps)
         if reason:
             left_out[kind] = reason
             continue
@@ -91,12 +95,14 @@ def arms(kinds: Sequence[str], model: str, *, steps: bool) -> tuple[list[Arm], d
     return found, left_out
 
 
-def _unfit(known: dict[str, Any], steps: bool) -> str:
+def _unfit(kind: str, known: dict[str, Any], steps: bool) -> str:
     """Why a policy with these fields cannot run; empty if it can."""
+    if kind in _SPOKEN:
+        return "it speaks to its models in words, and these answer given questions alone"
     if "model" not in known:
         return "it has no single model"
     if not steps and ({"steps", "reward", "alpha"} & set(known)):
-        return "it goes on from partial answers, which recorded models cannot"
+        return "it needs partial answers or a verifier of texts, which a recording has not"
     given = {"model", "reward", *_SIZES}
     missing = [
         name

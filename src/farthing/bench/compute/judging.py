@@ -113,9 +113,15 @@ def bench(
         unit=unit, seeds=seeds,
     )  # fmt: skip
     done = for_each([arm.name for arm in chosen], work, jobs=jobs, progress=progress)
+    judged: list[Judged] = []
+    for arm, told in zip(chosen, done, strict=True):
+        if isinstance(told, str):
+            left_out[arm.name] = told
+        else:
+            judged += told
     return Bench(
-        source, model, found.models, unit, seeds, found.questions, tuple(singles),
-        tuple(one for several in done for one in several), left_out,
+        source, model, found.models, unit, seeds, found.questions, tuple(singles), tuple(judged),
+        left_out,
     )  # fmt: skip
 
 
@@ -130,13 +136,17 @@ def _judge(
     budgets: tuple[int, ...],
     unit: float,
     seeds: int,
-) -> list[Judged]:
+) -> list[Judged] | str:
+    """The arm at each budget, or why its model cannot answer what it asks."""
     found, arm = world(source), arms[name]
     judged = []
-    for budget in budgets:
-        cap = Cost(round(budget * unit * PICO_PER_USD))
-        asked = _ask(found, str(arm.told["model"]), arm.policy(budget), cap, range(seeds))
-        judged.append(Judged(name, budget, asked))
+    try:
+        for budget in budgets:
+            cap = Cost(round(budget * unit * PICO_PER_USD))
+            asked = _ask(found, str(arm.told["model"]), arm.policy(budget), cap, range(seeds))
+            judged.append(Judged(name, budget, asked))
+    except RequestError as error:
+        return str(error)
     return judged
 
 
@@ -154,9 +164,10 @@ def _ask(found: World, model: str, policy: Policy, cap: Cost | None, seeds: Sequ
                 begun = found.begin(question, seed, cap)
                 try:
                     response = await policy.answer(begun.request, begun.operation)
-                except (CapError, UpstreamError, RequestError):
+                except (CapError, UpstreamError):
                     unanswered += 1
                     response = Response(model, (Sample("", read=True),))
+                await begun.operation.idle()
                 for name, value in asdict(begun.spent(response)).items():
                     columns[name][row, question] = value
 

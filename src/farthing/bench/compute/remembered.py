@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -108,7 +108,7 @@ class Session:
 
     def __init__(self, remembered: Remembered) -> None:
         self.model = remembered.model
-        self.card = remembered.model.card
+        self.card = replace(remembered.model.card, on_disconnect="cancel")
         self.calls: list[Called] = []
         self._remembered = remembered
         self._read: set[tuple[int, ...]] = set()
@@ -118,16 +118,9 @@ class Session:
     async def complete(self, request: Request) -> Response:
         """As `TinyModel.complete`."""
         asked = self.model.read(request)
-        call = Called(len(asked.tokens), self._held(asked.tokens) if asked.prefix else 0)
-        self.calls.append(call)
-        self._busy += 1
-        try:
-            tallies = await self._decode(asked, request, call)
-        except asyncio.CancelledError:
-            call.cancelled = True
-            raise
-        finally:
-            self._busy -= 1
+        tallies, call = asked.tallies(request.n), self._begin(asked)
+        async for _ in self._decode(asked, request, tallies, call):
+            pass
         return Response(
             self.card.name,
             tuple(tally.sample(logprobs=request.logprobs) for tally in tallies),
@@ -135,9 +128,19 @@ class Session:
             usage_basis="exact",
         )
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        """Not needed: what runs here has nobody to stream to."""
-        raise NotImplementedError
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """As `TinyModel.stream`."""
+        asked = self.model.read(request)
+        tallies, call = asked.tallies(request.n), self._begin(asked)
+        async for advanced in self._decode(asked, request, tallies, call):
+            for index in advanced:
+                yield _chunk(tallies[index], index, logprobs=request.logprobs)
+        yield Chunk(usage=asked.usage(call.held, tallies), usage_basis="exact")
+
+    def _begin(self, asked: Asked) -> Called:
+        call = Called(len(asked.tokens), self._held(asked.tokens) if asked.prefix else 0)
+        self.calls.append(call)
+        return call
 
     def _held(self, tokens: tuple[int, ...]) -> int:
         if tokens in self._whole:
@@ -145,34 +148,58 @@ class Session:
         lengths = range(len(tokens) - 1, 0, -1)
         return next((n for n in lengths if tokens[:n] in self._read), 0)
 
-    async def _decode(self, asked: Asked, request: Request, call: Called) -> list[Tally]:
+    async def _decode(
+        self, asked: Asked, request: Request, tallies: list[Tally], call: Called
+    ) -> AsyncIterator[list[int]]:
+        """The samples that each pass gave a token; counts what is done in `call`."""
         n, heat = request.n, request.temperature or 0.0
-        tallies = asked.tallies(n)
-        await asyncio.sleep(0)
-        in_turn = self._busy > 1
-        self._read.add(asked.tokens)
-        self._whole.add(asked.tokens)
-        drawn = draws(request.seed, n, asked.limit, asked.prefix).tolist() if heat else None
-        going = list(range(n))
-        for position in range(asked.limit):
-            if position:
-                call.rows.append(len(going) if heat else 1)
-                if in_turn:
-                    await asyncio.sleep(0)
-            left = []
-            for index in going:
-                tally = tallies[index]
-                place = self._remembered[(*asked.tokens, *tally.tokens)]
-                token = place.choose(heat, drawn[index][position] if drawn else 0.0)
-                if asked.top:
-                    tally.look(place.logprobs, asked.top)
-                end = tally.add(token, place.values[token], full=position + 1 == asked.limit)
-                if end is None:
-                    left.append(index)
-                elif position and token != self.model.eos:
-                    self._read.add((*asked.tokens, *tally.tokens[:-1]))
-            call.output += len(going)
-            going = left
-            if not going:
-                break
-        return tallies
+        whole = False
+        self._busy += 1
+        try:
+            await asyncio.sleep(0)
+            in_turn = self._busy > 1
+            self._read.add(asked.tokens)
+            self._whole.add(asked.tokens)
+            drawn = draws(request.seed, n, asked.limit, asked.prefix).tolist() if heat else None
+            going = list(range(n))
+            for position in range(asked.limit):
+                if position:
+                    call.rows.append(len(going) if heat else 1)
+                    if in_turn:
+                        await asyncio.sleep(0)
+                call.output += len(going)
+                left = []
+                for index in going:
+                    tally = tallies[index]
+                    place = self._remembered[(*asked.tokens, *tally.tokens)]
+                    token = place.choose(heat, drawn[index][position] if drawn else 0.0)
+                    if asked.top:
+                        tally.look(place.logprobs, asked.top)
+                    full = position + 1 == asked.limit
+                    if tally.add(token, place.values[token], full=full) is None:
+                        left.append(index)
+                    elif position and token != self.model.eos:
+                        self._read.add((*asked.tokens, *tally.tokens[:-1]))
+                yield going
+                going = left
+                if not going:
+                    break
+            whole = True
+        finally:
+            self._busy -= 1
+            call.cancelled = not whole
+
+
+def _chunk(tally: Tally, index: int, *, logprobs: bool) -> Chunk:
+    tokens = ((tally.pieces[-1], tally.logprobs[-1]),) if logprobs else None
+    if tally.finish_reason is None:
+        return Chunk(tally.fresh(), index, tokens=tokens)
+    return Chunk(
+        tally.fresh(),
+        index,
+        finish_reason=tally.finish_reason,
+        mean_logprob=tally.mean_logprob,
+        min_logprob=tally.min_logprob,
+        output_tokens=len(tally.tokens),
+        tokens=tokens,
+    )
