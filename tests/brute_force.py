@@ -56,7 +56,7 @@ class Brute:
     def attend(self, layer: int, x: Array) -> None:
         config = self.config
         heads, kv = config["num_attention_heads"], config["num_key_value_heads"]
-        size = config["hidden_size"] // heads
+        size = config.get("head_dim") or config["hidden_size"] // heads
         window = config.get("sliding_window")
         h = self.hold(normed(x))
         q = self.product("projections", h, f"{layer}.q", heads * size)
@@ -101,9 +101,19 @@ class Brute:
         expand = self.weight(f"{layer}.kv_b", rank, heads * (nope + value)).reshape(
             rank, heads, nope + value
         )
-        made = self.hold(np.zeros((len(x), heads * (nope + rope + value))))
-        mixed = self.hold(np.zeros((len(x), heads * value)))
         rows = [row for (row,) in self.cache[layer]]
+        if self.absorbed:
+            downs = self.hold(np.zeros((len(x), heads * (rank + rope))))
+            self.drop(q)
+            inners = self.hold(np.zeros((len(x), heads * rank)))
+            self.drop(latent, downs)
+            mixed = self.hold(np.zeros((len(x), heads * value)))
+            self.drop(inners)
+        else:
+            cached = self.hold(np.zeros((past, rank + rope)))
+            made = self.hold(np.zeros((len(rows), heads * (nope + value))))
+            mixed = self.hold(np.zeros((len(x), heads * value)))
+            self.drop(q, latent, cached, made)
         self.kv_read += len(rows) * (rank + rope)
         expanded: list[Array] = []
         if not self.absorbed:
@@ -128,7 +138,6 @@ class Brute:
                     ]
                     found = self.look(query, keys, [expanded[at][head][nope:] for at in reach])
                 mixed[row, head * value : (head + 1) * value] = found
-        self.drop(q, latent, made)
         out = self.product("projections", mixed, f"{layer}.o", config["hidden_size"])
         self.drop(mixed)
         x += out

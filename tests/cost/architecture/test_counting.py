@@ -19,8 +19,9 @@ from farthing.cost.architecture.shapes import Attention
 NAMES = ("llama", "mistral with a window", "mixtral", "deepseek_v3")
 LLAMA_MHA = SMALL["llama"] | {"num_key_value_heads": 4}
 LLAMA_MQA = SMALL["llama"] | {"num_key_value_heads": 1}
-CONFIGS = [*(SMALL[name] for name in NAMES), LLAMA_MHA, LLAMA_MQA]
-IDS = [*NAMES, "llama MHA", "llama MQA"]
+WIDE = SMALL["llama"] | {"head_dim": 12}
+CONFIGS = [*(SMALL[name] for name in NAMES), LLAMA_MHA, LLAMA_MQA, WIDE]
+IDS = [*NAMES, "llama MHA", "llama MQA", "llama, wide heads"]
 
 
 def kept(config: dict[str, Any], brute: Brute) -> int:
@@ -65,12 +66,22 @@ def test_weights_read_by_one_token_are_those_touched(config: dict[str, Any]) -> 
     assert count(model, 1).weight_bytes == read_bytes
 
 
+@pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)
-@pytest.mark.parametrize("new", [1, 6, 40])
-def test_peak_memory_is_that_of_a_pass_in_loops(config: dict[str, Any], new: int) -> None:
-    brute = Brute(config, absorbed=False)
-    brute.read(list(range(new)))
-    found = peak(read(config | {"torch_dtype": "float32"}), new)
+@pytest.mark.parametrize(("new", "past"), [(1, 0), (6, 0), (40, 0), (1, 20), (5, 20)])
+def test_peak_memory_is_that_of_a_pass_in_loops(
+    config: dict[str, Any], new: int, past: int, narrow: bool
+) -> None:
+    """Where the feed-forward or the logits are the fullest, and where attention is."""
+    if narrow:
+        small = {"intermediate_size": 2, "moe_intermediate_size": 2, "num_experts_per_tok": 1}
+        config = config | small | {"vocab_size": 3}
+    brute = Brute(config, absorbed=new == 1)
+    if past:
+        brute.read([0] * past)
+        brute.peak = 0
+    brute.read([0] * new)
+    found = peak(read(config | {"torch_dtype": "float32"}), new, past)
     assert found.activations == 4 * brute.peak
     assert found.total == found.weights + found.kv + found.activations
 

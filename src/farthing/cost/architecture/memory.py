@@ -39,11 +39,12 @@ def peak(
     residual, then in turn the normed input with queries, keys and values; queries, keys and
     values with the mixed values; the mixed values with the output; the normed input with what
     the feed-forward matrices make of it, all chosen experts at once; and at the end float32
-    logits. Frameworks hold more: workspaces, fragmentation, captured graphs.
+    logits. A latent is expanded for all tokens seen where several are read, and absorbed where
+    one is, as in `count`. Frameworks hold more: workspaces, fragmentation, captured graphs.
     """
     tokens = batch * new
-    widest = max(_layer(model, layer) for layer, _ in model.groups)
-    inside = tokens * (model.width + widest)
+    widest = max(_layer(model, layer, new, past, batch) for layer, _ in model.groups)
+    inside = tokens * model.width + widest
     read_out = tokens if all_logits else batch
     size = model.plain.bits // 8
     at_end = size * (tokens * model.width + read_out * model.width)
@@ -55,25 +56,31 @@ def peak(
     )
 
 
-def _layer(model: Architecture, layer: Layer) -> int:
-    """Numbers a token that a layer holds beside the residual, at its fullest."""
+def _layer(model: Architecture, layer: Layer, new: int, past: int, batch: int) -> int:
+    """Numbers that a layer holds beside the residual, at its fullest."""
     width, own = model.width, layer.attention
-    made = own.heads * own.query + own.kv_heads * (own.query + own.value)
-    mixed = own.heads * own.value
     kept = width if layer.parallel else 0
-    moments = [made + mixed + kept, mixed + width + kept]
+    mixed = own.heads * own.value
+    moments = [mixed + width + kept]
+    expanded = 0
     if own.latent:
+        rank, rope = own.latent.rank, own.latent.rope
         low = own.latent.query_rank or 0
-        queries = own.heads * own.query
-        latent = own.latent.rank + own.latent.rope
-        moments += [width + low, width + low + queries, width + queries + latent]
-        moments.append(queries + latent + own.kv_heads * (own.query + own.value))
+        queries, latent = own.heads * own.query, rank + rope
+        moments += [width + low + (queries if low else 0), width + queries + latent]
+        if new == 1:
+            inner = own.heads * latent, own.heads * rank
+            moments += [queries + latent + inner[0], latent + sum(inner), inner[1] + mixed]
+        else:
+            each = own.kv_heads * (own.query - rope + own.value)
+            expanded = batch * (new * (queries + latent + each + mixed) + past * (latent + each))
     else:
-        moments.append(width + made)
-    inner = sum(m.used * m.outputs for m in layer.feed_forward if not m.closes)
+        made = own.heads * own.query + own.kv_heads * (own.query + own.value)
+        moments += [width + made, made + mixed + kept]
+    inner_width = sum(m.used * m.outputs for m in layer.feed_forward if not m.closes)
     ends = [m for m in layer.feed_forward if m.closes]
     results = sum(m.used * m.outputs for m in ends)
     gathered = sum(m.used for m in ends if m.copies > 1) * width
     hidden = sum(m.used * m.inputs for m in ends)
-    moments += [width + gathered + inner, hidden + results]
-    return max(moments)
+    moments += [width + gathered + inner_width, hidden + results]
+    return max(batch * new * max(moments), expanded)
