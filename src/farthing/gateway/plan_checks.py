@@ -15,6 +15,7 @@ from farthing.policies.cascade import VOTING, Cascade
 from farthing.policies.cascade_routing import CascadeRouting
 from farthing.policies.hops import Hops
 from farthing.policies.scored import ScoredCascade
+from farthing.policies.ttc.sharpened import Sharpened
 from farthing.policies.ttc.vote import SelfConsistency
 from farthing.signals.column import Column
 from farthing.signals.judge import Judge
@@ -38,6 +39,8 @@ def check_policy(where: str, policy: Policy, models: Mapping[str, Model]) -> Non
             logprobs=policy.weighted,
             temperature=policy.temperature,
         )
+    if isinstance(policy, Sharpened) and policy.model in models:
+        _check_tokens(where, models[policy.model], policy)
     if isinstance(policy, Hops) and policy.column:
         for name in policy.models:
             if name in models:
@@ -80,6 +83,16 @@ def _check_signal(where: str, signal: Signal, name: str, models: Mapping[str, Mo
             )
     if signal.logprobs:
         _check_asking(where, model, name, logprobs=True)
+
+
+def _check_tokens(where: str, model: Model, policy: Sharpened) -> None:
+    """PlanError for a model that does not show the log-probability of each token."""
+    upstream = model.models[0] if isinstance(model, Upstreams) else model
+    if isinstance(upstream, HttpModel) or "logprobs" not in upstream.card.shows:
+        raise PlanError(
+            f"{where}{policy.kind} needs the log-probability of each token, and {policy.model!r} "
+            "does not show it; models in this process do"
+        )
 
 
 def _check_asking(
