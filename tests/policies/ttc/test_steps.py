@@ -67,6 +67,15 @@ def test_a_token_is_not_the_end_and_the_end_token_is() -> None:
     assert ended.answer == "9"
 
 
+def test_a_prefix_that_fills_the_window_is_a_finished_answer() -> None:
+    model = tiny("small")
+    full = " ".join("7" * (model.shape.positions - len(model.encode("3+4*2-5"))))
+    op = operation(model)
+    pieces = go(op, [full, "7"], TOKEN)
+    assert (pieces[0].text, pieces[0].finished, pieces[0].answer) == ("", True, "7")
+    assert not pieces[1].finished
+
+
 def test_fields_are_sent_with_a_prefix_alone() -> None:
     op = operation(Scripted("m", ["a"]))
     go(op, ["", "x"], Steps(fields={"continue_final_message": True}))

@@ -69,7 +69,9 @@ class PowerScalable(Sharpened):
     async def _likely(self, walk: Walk, text: str) -> list[TokenLogprob]:
         """The likeliest next tokens, best first; those of empty text count as one."""
         [piece] = await walk.pieces([text], steps=self.steps(1), temperature=0.0)
-        if not piece.top:
+        if piece.top == ():
+            return [("", 0.0)]
+        if piece.top is None:
             raise RequestError(
                 f"{self.model!r} does not show its likeliest tokens", param="top_logprobs"
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.core.errors import CapError
+from farthing.core.errors import CapError, RequestError
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
 from farthing.core.response import Sample, TokenLogprob
@@ -124,7 +124,8 @@ async def extend(
     Equal prefixes are one call of several samples, where the model takes that. Calls are made at
     once, as many as `spending` and the operation's cap have room for: then only the last sample
     can exceed them. `turn` is to differ between the steps of one operation, so that a seeded
-    request draws anew. Pieces are put into `done`, by their places, as they come.
+    request draws anew. Pieces are put into `done`, by their places, as they come. Where a prefix
+    fills the context window the answer is finished.
 
     Raises CapError if spending or cap refuse any of them, else what the first failed call raises.
     """
@@ -151,6 +152,12 @@ async def extend(
             response = await operation.call(model, asked, node=node)
         except CapError as error:
             refused.append(error)
+            return
+        except RequestError as error:
+            if error.code != "context_length_exceeded" or not prefix:
+                raise
+            for place in where:
+                pieces[place] = _full(prefix, operation)
             return
         for place, sample in zip(where, response.samples, strict=True):
             pieces[place] = _piece(prefix, sample, steps, operation)
@@ -192,6 +199,11 @@ def _piece(prefix: str, sample: Sample, steps: Steps, operation: Operation) -> P
     return Piece(
         text, finished, operation.read(whole).answer, _logprob(sample), sample.tokens, sample.top
     )
+
+
+def _full(prefix: str, operation: Operation) -> Piece:
+    """What follows a prefix that fills the context window: nothing."""
+    return Piece("", True, operation.read(Sample(prefix)).answer, 0.0, (), ())
 
 
 def _logprob(sample: Sample) -> float | None:
