@@ -47,7 +47,16 @@ async def test_every_column_comes_back(where):
                 upstream_id="up",
                 service_tier="batch",
             ),
-            outcome(1, answered_by="small", answer="4", signal=0.9, budget=Cost(9), alpha=0.1),
+            outcome(
+                1,
+                answered_by="small",
+                answer="4",
+                signal=0.9,
+                budget=Cost(9),
+                alpha=0.1,
+                certificate="sha256:1",
+                calls=1,
+            ),
         )
     assert rows(where, "SELECT * FROM operations") == [
         {
@@ -122,6 +131,8 @@ async def test_every_column_comes_back(where):
             "alpha": 0.1,
             "error": None,
             "stopped": None,
+            "certificate": "sha256:1",
+            "calls": 1,
         }
     ]
 
