@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-WIDTH, _ROW, _LEFT, _RIGHT = 760, 24, 250, 110
+WIDTH, _ROW, _LEFT, _RIGHT = 800, 24, 280, 120
 
 
 def bars(rows: Sequence[tuple[str, float, str]]) -> str:
