@@ -106,6 +106,12 @@ class TestChoose:
         cheap = next(quality for name, quality, _ in found.singles if name == "cheap")
         assert found.quality_interval[0] > cheap
 
+    def test_says_where_one_answer_is_enough(self) -> None:
+        assert choose(recording(), Cost.from_usd("0.004"), samples=8).enough is None
+        rows = [{**row, "correct": 1.0, "answer": "yes"} for row in made()]
+        same = from_table(pa.Table.from_pylist(rows), "same.jsonl")
+        assert choose(same, Cost.from_usd("0.02"), samples=8).enough == "cheap"
+
     def test_certificates_hold(self) -> None:
         broken = trials = 0
         for seed in range(30):

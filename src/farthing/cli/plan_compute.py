@@ -97,6 +97,8 @@ def _show(found: Choice, points: dict[str, list[Saturation]]) -> None:
     )
     if not found.within:
         out.print("The mean cost of these questions is above the budget, beyond chance.")
+    if found.enough is not None:
+        out.print(f"{found.enough} asked once is as good for no more: take that.", style="yellow")
     for model, quality, usd in found.singles:
         out.print(f"{model} asked once: {quality:.1%} at {usd:.3g} USD", style="dim")
     for model, fits in points.items():
@@ -122,6 +124,7 @@ def _json(found: Choice, points: dict[str, list[Saturation]]) -> dict[str, Any]:
         "usd": found.usd,
         "usd_interval": found.usd_interval,
         "within": found.within,
+        "enough": found.enough,
         "classes": [
             {
                 "task": one.name,

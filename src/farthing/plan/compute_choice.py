@@ -112,6 +112,16 @@ class Choice:
     singles: tuple[tuple[str, float, float], ...]
 
     @property
+    def enough(self) -> str | None:
+        """The cheapest model that, asked once, is as good for less; None if none is."""
+        names = [
+            (usd, name)
+            for name, quality, usd in self.singles
+            if usd <= self.usd and quality >= self.quality
+        ]
+        return min(names)[1] if names else None
+
+    @property
     def within(self) -> bool:
         """Whether the mean cost is within the budget, as far as these questions can tell."""
         return self.usd_interval[0] <= self.budget.pico / PICO_PER_USD
