@@ -88,6 +88,19 @@ def test_spending_is_exceeded_by_no_more_than_a_sample(policy: Any, tokens: int)
         assert told.samples[0].read
 
 
+def test_what_runs_short_is_written_to_its_end_from_the_reserve() -> None:
+    ended: dict[float, int] = {}
+    for reserve in (0.0, 0.1):
+        policy = Particles(particles=8, spending=Spending(tokens=30), reserve=reserve, **WORLD)
+        ended[reserve] = 0
+        for request, _ in CHAINS[:12]:
+            op = operation(tiny("small"))
+            told = answered(policy, op, request)
+            ended[reserve] += told.samples[0].finish_reason == "stop"
+            assert op.stopped == "cap"
+    assert ended == {0.0: 0, 0.1: 12}
+
+
 @pytest.mark.parametrize("policy", SEARCHES, ids=lambda policy: policy.kind)
 def test_a_used_up_cap_gives_the_best_so_far(policy: Any) -> None:
     request, _ = CHAINS[0]

@@ -39,7 +39,6 @@ class BAVT(Search):
         expand: how many samples a step is.
         rounds: the most partial answers that are gone on from.
         accept: a finished answer of at least this reward ends the search.
-        reserve: share of what may be spent, 0 to 1.
         endings: the most calls that write an answer to its end.
         again: from 0 to 1.
     """
@@ -57,8 +56,8 @@ class BAVT(Search):
         super().__post_init__()
         if min(self.expand, self.rounds, self.endings) < 1:
             raise ValueError("expand, rounds and endings must be at least 1")
-        if not 0 <= self.reserve < 1 or not 0 <= self.again <= 1:
-            raise ValueError("reserve must be from 0 to below 1, again from 0 to 1")
+        if not 0 <= self.again <= 1:
+            raise ValueError(f"again is from 0 to 1, not {self.again}")
 
     async def _search(self, walk: Walk) -> Response:
         values: dict[Path, float] = {Path(): 1.0}

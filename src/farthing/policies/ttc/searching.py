@@ -82,21 +82,25 @@ class Walk:
         spending: Spending = UNLIMITED,
         reward: StepReward | None = None,
         aggregate: Aggregate = "last",
+        reserve: float = 0.0,
     ) -> None:
         self.model, self.request, self.operation, self.node = model, request, operation, node
         self.steps, self.spending = steps, spending
-        self.reward, self.aggregate = reward, aggregate
+        self.reward, self.aggregate, self.reserve = reward, aggregate, reserve
         self.seen: list[Path] = []
         self.cut: tuple[str, bool] | None = None
         seed = request.seed
         self.rng = np.random.default_rng(None if seed is None else [seed < 0, abs(seed)])
         self._begun, self._turn = spending.begin(operation), 0
-        self._whole = spending.left(operation, self._begun)
+        self._whole, self._last = spending.left(operation, self._begun), 0.0
 
     @property
     def over(self) -> bool:
-        """Whether what may be spent is used up; never before the first step."""
-        return self._turn > 0 and self.spending.over(self.operation, self._begun)
+        """Whether another round like the last would not leave the reserve.
+
+        Never before the first step.
+        """
+        return self._turn > 0 and self.left - self._last <= self.reserve
 
     @property
     def left(self) -> float:
@@ -121,6 +125,7 @@ class Walk:
     ) -> list[Piece]:
         """A step from each prefix; `settings` are fields of the request, `done` as of `extend`."""
         self._turn += 1
+        left = self.left
         come: dict[int, Piece] = {} if done is None else done
         try:
             return await extend(
@@ -139,6 +144,8 @@ class Walk:
             for place, piece in come.items():
                 self.cut = (prefixes[place] + piece.text, piece.finished)
             raise
+        finally:
+            self._last = left - self.left
 
     async def grow(self, paths: Sequence[Path], *, steps: Steps | None = None) -> list[Path]:
         """A scored child of each path; a path named twice gets two.
@@ -199,22 +206,22 @@ class Walk:
         )
         return Response(self.model, (self.operation.read(sample),))
 
-    def best(self, paths: Sequence[Path] | None = None, choose: Choose = "best") -> Response | None:
-        """The answer of the best of `paths`, of all seen if None; finished ones go first.
-
-        None if there is none.
-        """
+    def lead(self, paths: Sequence[Path] | None = None, choose: Choose = "best") -> Path | None:
+        """The best of `paths`, of all seen if None; finished ones go first; None without any."""
         pool = self.seen if paths is None else paths
         pool = [path for path in pool if path.finished] or pool
-        if not pool:
-            return None
-        if choose == "vote":
+        if choose == "vote" and pool:
             votes: dict[str | None, float] = {}
             for path in pool:
                 votes[path.answer] = votes.get(path.answer, 0.0) + path.score
             leading = max(votes, key=votes.__getitem__)
             pool = [path for path in pool if path.answer == leading]
-        return self.response(max(pool, key=lambda path: (path.score, path.depth)))
+        return max(pool, key=lambda path: (path.score, path.depth), default=None)
+
+    def best(self, paths: Sequence[Path] | None = None, choose: Choose = "best") -> Response | None:
+        """The answer of `lead`."""
+        path = self.lead(paths, choose)
+        return None if path is None else self.response(path)
 
 
 def aggregated(scores: Sequence[float], aggregate: Aggregate) -> float:
@@ -245,8 +252,8 @@ class Search:
     """Searches over steps for the answer that a reward of steps likes best.
 
     A policy of this shape is a subclass with a `kind` and a `_search`. When the operation's cap
-    or `spending` is used up, it answers with the best finished path, or the best partial one. One
-    sample at most can exceed them.
+    or `spending` runs out, it answers with the best finished path; if there is none, it writes
+    the best partial one to its end from the reserve. One sample at most can exceed them.
 
     Attributes:
         model: who makes the steps.
@@ -256,6 +263,8 @@ class Search:
         temperature: sent with every call.
         depth: the most steps of an answer.
         aggregate: what counts of a partial answer's scores.
+        reserve: share of what may be spent that is kept for writing an answer to its end, from 0
+            to below 1.
     """
 
     kind: ClassVar[str] = ""
@@ -267,12 +276,15 @@ class Search:
     temperature: float = 1.0
     depth: int = 16
     aggregate: Aggregate = "last"
+    reserve: float = 0.1
 
     def __post_init__(self) -> None:
         if self.depth < 1:
             raise ValueError(f"depth must be at least 1, not {self.depth}")
         if self.aggregate not in get_args(Aggregate):
             raise ValueError(f"aggregate is one of {', '.join(get_args(Aggregate))}")
+        if not 0 <= self.reserve < 1:
+            raise ValueError(f"reserve is from 0 to below 1, not {self.reserve}")
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -291,11 +303,21 @@ class Search:
             spending=self.spending,
             reward=self.reward,
             aggregate=self.aggregate,
+            reserve=self.reserve,
         )
-        response = await or_best(self._search(walk), operation, walk.best)
-        if response.samples[0].finish_reason == "length" and walk.over:
-            operation.stop("cap")
-        return response
+        return await or_best(self._ended(walk), operation, walk.best)
+
+    async def _ended(self, walk: Walk) -> Response:
+        """What the search answers; a partial answer for lack of means is written to its end."""
+        response = await self._search(walk)
+        if response.samples[0].finish_reason == "stop" or not walk.over:
+            return response
+        walk.operation.stop("cap")
+        path = walk.lead()
+        if path is None or not self.reserve:
+            return response
+        [ended] = await walk.grow([path], steps=self.steps.to_end)
+        return walk.response(ended)
 
     async def _search(self, walk: Walk) -> Response:
         raise NotImplementedError
