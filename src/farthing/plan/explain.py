@@ -16,8 +16,12 @@ from farthing.policies.cascade import VOTING, Cascade, Stage
 from farthing.policies.cheapest import Cheapest
 from farthing.policies.decisions import Learnt
 from farthing.policies.fallback import Fallback
+from farthing.policies.nested import to_table
+from farthing.policies.registry import models_of
 from farthing.policies.scored import ScoredCascade
 from farthing.policies.single import Single
+from farthing.policies.ttc.chain import Chain
+from farthing.policies.ttc.registry import TTC
 
 Interval = tuple[float, float]
 BILLED = {
@@ -92,9 +96,25 @@ def _grow(tree: Tree, policy: Policy) -> None:
         _grow_cascade(tree, policy)
     elif isinstance(policy, ScoredCascade):
         _grow_scored(tree, policy)
+    elif isinstance(policy, Chain):
+        for number, link in enumerate(policy.links):
+            last = number == len(policy.links) - 1
+            what = "answer accepted" if last else f"accepted if signal >= {link.accept:.4g}, else"
+            asked = link.ask if isinstance(link.ask, str) else _how(link.ask)
+            branch = tree.add(Text(f"{asked}: {what}"))
+            if not isinstance(link.ask, str):
+                _grow(branch, link.ask)
+    elif _kind(policy) in TTC:
+        for name, value in to_table(policy).items():
+            if name != "kind" and value not in ({}, []):
+                tree.add(Text(f"{name} = {value}"))
     elif isinstance(policy, Learnt):
         for model in policy.asks:
             tree.add(Text(model))
+
+
+def _kind(policy: Policy) -> str:
+    return getattr(policy, "kind", "")
 
 
 def _grow_scored(tree: Tree, cascade: ScoredCascade) -> None:
@@ -133,6 +153,8 @@ def _how(policy: Policy) -> str:
             return f"the cheapest model, expecting {policy.output_tokens} tokens of output"
         case Learnt():
             return f"{policy.kind}, learnt from recorded answers"
+    if _kind(policy) in TTC:
+        return f"{_kind(policy)} of {', '.join(models_of(policy))}"
     raise TypeError(f"{type(policy).__name__} cannot be explained")
 
 
