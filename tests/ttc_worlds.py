@@ -68,9 +68,7 @@ class Scripted:
 def operation(*models: Any, cap: Cost | None = None, answer: str = "last-number") -> Operation:
     """One of these models, with a ledger of its own."""
     names = {model.card.name: model for model in models}
-    return Operation(
-        names, prices=PRICES, ledger=MemoryLedger(), cap=cap, reader=reader(answer)
-    )
+    return Operation(names, prices=PRICES, ledger=MemoryLedger(), cap=cap, reader=reader(answer))
 
 
 def answered(policy: Any, op: Operation, request: Request | None = None) -> Response:
