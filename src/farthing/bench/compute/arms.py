@@ -34,8 +34,8 @@ _REWARDS: dict[str, dict[str, Any]] = {
 }
 _SIZES: dict[str, Callable[[int], int]] = {
     "samples": lambda answers: answers,
-    "particles": lambda answers: answers,
-    "width": lambda answers: max(1, answers // 4),
+    "particles": lambda answers: max(1, 3 * answers // 4),  # a search keeps a reserve
+    "width": lambda answers: max(1, 3 * answers // 16),
     "expand": lambda answers: max(2, min(4, answers)),
     "moves": lambda answers: answers,
 }
