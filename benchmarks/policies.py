@@ -35,10 +35,11 @@ from farthing.plan import Promise, make_plan
 from farthing.plan.c3po import C3po
 from farthing.plan.policy_search import search_plan
 from farthing.plan.replay import recorded_models
-from farthing.plan.selection import METHODS, candidates
+from farthing.plan.selection import METHODS, candidates, try_all
 from farthing.policies.cascade import Cascade
 from farthing.policies.decisions import Learnt, rightness
 from farthing.risk.bootstrap import resampled_means
+from farthing.risk.curve import hull
 
 NAMES = (
     "mot-date", "mzelling-llama-mmlu", "mzelling-llama-triviaqa", "mzelling-llama-gsm8k",
@@ -101,10 +102,11 @@ def main() -> None:
 
 
 def _winners(found: dict[str, Path], names: Iterable[str], methods: list[str], jobs: int) -> None:
-    """What `plan --search` finds on half of a recording, beside C3PO's cascade found there.
+    """What `plan --search` finds on half of a recording, beside C3PO's ladder learnt there.
 
-    Both may spend what they like: the budget of a request is what all models together cost at
-    most. Measured on the other half; intervals over its questions, of one division.
+    A request may cost what all models together cost at most: nothing is bounded but the choice.
+    Measured on the other half. C3PO's cost at the winner's quality is read from the hull of its
+    ladder there, a coin between two places allowed; intervals over the questions.
     """
     table = []
     for name in names:
@@ -113,33 +115,44 @@ def _winners(found: dict[str, Path], names: Iterable[str], methods: list[str], j
         order = np.random.default_rng(0).permutation(drawn.questions)
         half = np.sort(order[: drawn.questions // 2]), np.sort(order[drawn.questions // 2 :])
         dearest = Cost(sum(int(cost.sum(axis=1).max()) for cost in drawn.cost))
-        promise = Promise(dearest, 0.2, "marginal")
-        other = drawn.select(half[1])
+        learn, other = drawn.select(half[0]), drawn.select(half[1])
+        plan = search_plan(
+            drawn.recording.select(half[0]), Promise(dearest, 0.2, "marginal"),
+            models=drawn.models, methods=methods, samples=list(drawn.samples), jobs=jobs,
+        )  # fmt: skip
         right = rightness(other)
-        plans = [
-            search_plan(
-                drawn.recording.select(half[0]), promise, models=drawn.models, methods=chosen,
-                samples=list(drawn.samples), jobs=jobs,
-            )
-            for chosen in (methods, ["c3po"])
-        ]  # fmt: skip
-        first, second = (_on(plan.policy, other, right) for plan in plans)
-        cost = np.stack([first[0], second[0], first[1] - second[1]], axis=1)
-        means = resampled_means(cost, 1000, 0)
+        cost, good = _on(plan.policy, other, right)
+        ladder = try_all(C3po.fit(learn, rightness(learn)), other, right)
+        columns = np.concatenate([[cost, good], ladder.cost, ladder.right]).T.astype(float)
+        means = np.concatenate([columns.mean(axis=0)[None], resampled_means(columns, 500, 0)])
+        saved = np.array([_saved(row) for row in means])
+        reached = np.isfinite(saved)
         table.append(
             [
                 name,
-                str(plans[0].evidence[0]["name"]),
-                f"{100 * first[1].mean():.1f}",
-                f"{100 * second[1].mean():.1f}",
-                _span((first[1] - second[1]).mean(), means[:, 2], "+.1f"),
-                _span(1 - first[0].sum() / second[0].sum(), 1 - means[:, 0] / means[:, 1], ".0f"),
+                str(plan.evidence[0]["name"]),
+                f"{100 * good.mean():.1f}",
+                f"{100 * ladder.qualities.max():.1f}",
+                _span(float(saved[0]), saved[reached], ".0f") if reached[0] else "not reached",
+                f"{100 * reached.mean():.0f}",
             ]
         )
     print(markdown(WINNERS, table))
 
 
-WINNERS = ["recording", "winner", "its quality", "C3PO's", "difference", "saved of C3PO's cost, %"]
+WINNERS = [
+    "recording", "winner", "its quality", "C3PO's best", "saved of C3PO's cost at that quality, %",
+    "resamples in which C3PO reaches it, %",
+]  # fmt: skip
+
+
+def _saved(means: Any) -> float:
+    """The share saved of what C3PO needs for the winner's quality; NaN where it has it nowhere."""
+    places = (len(means) - 2) // 2
+    x, y = hull(means[2 : 2 + places], means[2 + places :])
+    if means[1] > y[-1]:
+        return float("nan")
+    return 1 - float(means[0]) / float(np.interp(means[1], y, x))
 
 
 def _on(policy: Any, drawn: Draw, right: list[Any]) -> tuple[Any, Any]:
