@@ -26,3 +26,12 @@ async def test_decides_as_it_answers(samples):
         assert codes(other, fast) == codes(other, slow)
         again = C3po.from_params(ladder[place].get_params())
         assert again == ladder[place]
+
+
+def test_the_dearest_place_is_the_strongest_model():
+    made = recordings.recording(160, 6, 1)
+    drawn = draw(made, [f"m{i}" for i in range(6)], 1)
+    ladder = C3po.fit(drawn, rightness(drawn))
+    assert ladder[0].asks[-1] != "m5"
+    assert ladder[-1].asks[-1] == "m5"
+    assert max(len(policy.asks) for policy in ladder) <= 3

@@ -100,10 +100,12 @@ class C3po:
         name = signal.name if isinstance(signal, Column) else "agreement"
         means = np.array([float(cost[:, 0].mean()) for cost in draw.cost])
         agree = np.array([float(r[:, 0].mean()) for r in rightness(draw, "agreement")])
-        longest = max(chains(means, agree), key=len)[-MODELS:]
-        few = draw.only(longest, [samples[m] for m in longest])
+        front = [chain[0] for chain in chains(means, agree) if len(chain) == 1]
+        spread = np.unique(np.rint(np.linspace(0, len(front) - 1, MODELS)).astype(int))
+        asked = [front[place] for place in spread]
+        few = draw.only(asked, [samples[m] for m in asked])
         outcomes = Outcomes(few, name)
-        ends = [outcomes.end(m).cost for m in range(len(longest))]
+        ends = [outcomes.end(m).cost for m in range(len(asked))]
         dearest = sum(float(end.max()) for end in ends)
         budgets = np.geomspace(max(1.0, float(ends[0].min())), dearest, BUDGETS)
         level = int(ALPHA * draw.questions)
