@@ -14,10 +14,11 @@ from farthing.ledger.schema import SCHEMA_VERSION
 LATER_COLUMNS = (
     *("attempts.cache_write_1h", "attempts.input_audio", "attempts.output_audio"),
     *("attempts.input_image", "attempts.service_tier", "attempts.kind"),
-    *("operations.gateway", "outcomes.stopped"),
+    *("operations.gateway", "outcomes.stopped", "outcomes.certificate", "outcomes.calls"),
 )
 LATER_TABLES = (
     *("removals", "replays", "gateways", "leases", "spending", "charges", "reservations"),
+    "certificates",
     *("budgets", "key_events", "key_secrets", "keys", "alembic_version"),
 )
 

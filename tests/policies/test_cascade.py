@@ -235,7 +235,7 @@ def test_parameters_round_trip():
 @pytest.mark.parametrize(
     ("kind", "params", "message"),
     [
-        ("vote", {}, "no policy is called 'vote'"),
+        ("poll", {}, "no policy is called 'poll'"),
         ("cascade", {"stages": []}, "last stage"),
         ("cascade", {"stages": [{"model": "a", "accept": 0.5}]}, "last stage"),
         ("cascade", {"stages": [{"model": "a", "samples": 0}]}, "at least 1"),
