@@ -64,14 +64,10 @@ class Entry:
         order: Ints = np.lexsort((self.tried.costs, over))
         return order
 
-    def best(self, budget: int, level: float) -> int | None:
-        """The place of most quality whose share of violations is at most `level`; None if none."""
+    def feasible(self, budget: int, level: float) -> list[int]:
+        """The places whose share of violations is at most `level`."""
         rates = (self.tried.cost > budget).mean(axis=1)
-        places = np.flatnonzero(rates <= level)
-        if not len(places):
-            return None
-        qualities, costs = self.tried.qualities, self.tried.costs
-        return int(max(places, key=lambda place: (qualities[place], -costs[place])))
+        return [int(place) for place in np.flatnonzero(rates <= level)]
 
 
 def search_plan(
@@ -91,8 +87,8 @@ def search_plan(
 ) -> Plan:
     """The plan of the best policy that keeps the promise, with the others as evidence.
 
-    Best is of most quality; among those that lack at most a point to it, and cannot be told apart
-    from it (95 %), the cheapest.
+    Best is the cheapest setting of all policies that lacks at most a point to the one of most
+    quality, and cannot be told apart from it (95 %).
     `truth` says what quality is: the recording's marks if it has them all, else agreement with
     the strongest model.
 
@@ -188,17 +184,23 @@ def _winner(judged: Sequence[Entry], budget: int, level: float) -> Entry:
 
     Only one is chosen, and then certified or not: a second try would need a stricter test.
     """
-    best = [(entry, place) for entry in judged if (place := entry.best(budget, level)) is not None]
-    if not best:  # the pilot half says no; the other may still say yes to the safest
+    pairs = [(entry, place) for entry in judged for place in entry.feasible(budget, level)]
+    if not pairs:  # the pilot half says no; the other may still say yes to the safest
         return min(judged, key=lambda entry: (entry.tried.cost > budget).sum(axis=1).min())
-    first, at = max(best, key=lambda pair: float(pair[0].tried.qualities[pair[1]]))
-    equal = []
-    for entry, place in best:
-        behind = (first.tried.right[at] - entry.tried.right[place])[:, None]
-        by_chance = np.quantile(resampled_means(behind, RESAMPLES, 0), 0.025) <= 0
-        if by_chance and behind.mean() <= MARGIN:
-            equal.append((entry, float(entry.tried.costs[place])))
-    return min(equal, key=lambda pair: pair[1])[0]
+    return _thrifty(pairs)[0]
+
+
+def _thrifty(pairs: Sequence[tuple[Entry, int]]) -> tuple[Entry, int]:
+    """The cheapest of the places that are about as good as the best of them."""
+    first, at = max(pairs, key=lambda pair: float(pair[0].tried.qualities[pair[1]]))
+    best = first.tried.right[at]
+    for entry, place in sorted(pairs, key=lambda pair: float(pair[0].tried.costs[pair[1]])):
+        behind = (best - entry.tried.right[place])[:, None]
+        if behind.mean() > MARGIN:
+            continue
+        if np.quantile(resampled_means(behind, RESAMPLES, 0), 0.025) <= 0:
+            return entry, place
+    return first, at
 
 
 def _infeasible(
@@ -234,7 +236,7 @@ class _Ladders:
         return self._made[entry.name]
 
     def certified(self, entry: Entry, budget: int, promise: Promise) -> int | None:
-        """The certified place that the pilot half liked best; None if none is certified."""
+        """The thriftiest of the certified places, by the pilot half; None if none is certified."""
         order = entry.order(budget)
         violated = self.of(entry)[1].cost[order] > budget
         if promise.mode == "marginal":
@@ -242,12 +244,9 @@ class _Ladders:
         else:
             assert promise.delta is not None
             usable = certified_pac(violated, promise.alpha, promise.delta)
-        qualities, costs = entry.tried.qualities, entry.tried.costs
-        return max(
-            (int(place) for place in order[:usable]),
-            key=lambda place: (qualities[place], -costs[place]),
-            default=None,
-        )
+        if not usable:
+            return None
+        return _thrifty([(entry, int(place)) for place in order[:usable]])[1]
 
 
 def _served(policy: Learnt, temperature: float | None) -> Policy:
@@ -262,11 +261,12 @@ def _served(policy: Learnt, temperature: float | None) -> Policy:
 def _evidence(
     judged: Sequence[Entry], winner: Entry, budget: int, level: float
 ) -> list[dict[str, Any]]:
-    """Each method at its best place within the promise as the pilot half saw it, winner first."""
+    """Each method at its thriftiest place within the promise, as the pilot half saw it."""
     told: list[dict[str, Any]] = []
     for entry in judged:
-        place = entry.best(budget, level)
-        if place is not None:
+        places = entry.feasible(budget, level)
+        if places:
+            place = _thrifty([(entry, place) for place in places])[1]
             told.append(
                 {
                     "name": entry.name,
