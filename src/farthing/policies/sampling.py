@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from farthing.core.errors import CapError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Sample
+from farthing.core.together import together
 
 
 async def ask_samples(
@@ -49,12 +49,7 @@ async def ask_samples(
             refused.append(error)
             return ()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask(one)) for one in requests]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    samples = [sample for task in tasks for sample in task.result()]
+    samples = [sample for told in await together(map(ask, requests)) for sample in told]
     if not samples:
         raise refused[0]
     return samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from farthing.core.errors import DataError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Sample
+from farthing.core.together import together
 from farthing.models.recording import Floats
 from farthing.signals.asking import about, buy_recorded
 from farthing.signals.seen import Seen
@@ -97,12 +97,8 @@ class Verification:
             said = await operation.call(seen.model, one, node=f"{node}/verify", kind="judge")
             return verdict(said.text)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(ask(number)) for number in range(self.times)]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        told = [task.result() for task in tasks if task.result() is not None]
+        said = await together(map(ask, range(self.times)))
+        told = [yes for yes in said if yes is not None]
         share = sum(map(bool, told)) / len(told) if told else math.nan
         if self.logarithm and told:
             share = math.log(share) if share else -math.inf

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,6 +13,7 @@ from farthing.core.errors import CapError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response, Sample, TokenLogprob
+from farthing.core.together import together
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.steps import UNLIMITED, Piece, Steps, extend
@@ -183,12 +183,7 @@ class Walk:
 
         bound = self.spending.left(self.operation, self._begun).cost
         if isinstance(reward, ModelSteps) and bound is None:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for key in alike:
-                        group.create_task(judge(*key))
-            except ExceptionGroup as failed:
-                raise failed.exceptions[0] from None
+            await together(judge(*key) for key in alike)
             return
         for key in alike:
             if isinstance(reward, ModelSteps):
