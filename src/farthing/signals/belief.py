@@ -9,18 +9,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from farthing.core.protocols import Operation
-from farthing.core.request import Request
-from farthing.core.response import Sample
 from farthing.models.recording import Floats, Ints
 from farthing.signals.seen import Seen
-from farthing.signals.signal import Signal
+from farthing.signals.signal import Derived, Signal
 
 BINS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Belief:
+class Belief(Derived):
     """The gain of keeping the last answer over asking on, in a partly observed decision process.
 
     The hidden state of a question is which models of a chain are right about it: of two models
@@ -49,16 +46,6 @@ class Belief:
     chances: tuple[Floats, ...]
     costs: tuple[float, ...]
     price: float
-
-    @property
-    def logprobs(self) -> bool:
-        """Whether the observed signal needs the tokens' log-probabilities."""
-        return self.signal.logprobs
-
-    @property
-    def bought(self) -> str | None:
-        """What the observed signal buys."""
-        return self.signal.bought
 
     def values(self, stages: Sequence[Seen]) -> Floats:
         """Gains in right answers, shape (n,); the answer is to be kept from 0 on."""
@@ -108,17 +95,6 @@ class Belief:
             after = self._after(belief, model, seen)
             value += max(self._right(after, model), self._onward(after, model + 1))
         return value
-
-    async def buy(
-        self,
-        seen: Seen,
-        samples: Sequence[Sample],
-        request: Request,
-        operation: Operation,
-        node: str,
-    ) -> Seen:
-        """What the observed signal buys."""
-        return await self.signal.buy(seen, samples, request, operation, node)
 
     @classmethod
     def fit(

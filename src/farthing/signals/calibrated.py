@@ -9,20 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import expit, ndtri
 
-from farthing.core.protocols import Operation
-from farthing.core.request import Request
-from farthing.core.response import Sample
 from farthing.models.recording import Floats
 from farthing.signals.logistic import fit_logistic
 from farthing.signals.seen import Seen
-from farthing.signals.signal import Signal
+from farthing.signals.signal import Derived, Signal
 
 KNOTS = 65
 RIDGE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrated:
+class Calibrated(Derived):
     """Another signal's value as the chance that the answer is right.
 
     The value's normal score (its rank among the values learnt from, as a quantile of the normal
@@ -44,16 +41,6 @@ class Calibrated:
     scores: Floats
     weights: Floats
 
-    @property
-    def logprobs(self) -> bool:
-        """Whether the other signal needs the tokens' log-probabilities."""
-        return self.signal.logprobs
-
-    @property
-    def bought(self) -> str | None:
-        """What the other signal buys."""
-        return self.signal.bought
-
     def normal(self, values: Floats) -> Floats:
         """Normal scores of the other signal's values; the lowest where there is none."""
         known = np.nan_to_num(values, nan=-np.inf, neginf=-1e300, posinf=1e300)
@@ -68,17 +55,6 @@ class Calibrated:
     def values(self, stages: Sequence[Seen]) -> Floats:
         """Chances from 0 to 1, shape (n,); errors are those of the other signal."""
         return self.expects(self.normal(self.signal.values(stages)))
-
-    async def buy(
-        self,
-        seen: Seen,
-        samples: Sequence[Sample],
-        request: Request,
-        operation: Operation,
-        node: str,
-    ) -> Seen:
-        """As the other signal buys."""
-        return await self.signal.buy(seen, samples, request, operation, node)
 
     @classmethod
     def fit(cls, signal: Signal, values: Floats, right: Floats) -> Calibrated:

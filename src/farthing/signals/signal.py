@@ -77,3 +77,30 @@ class Free:
     ) -> Seen:
         """`seen` as it is."""
         return seen
+
+
+class Derived:
+    """What signals have in common that are worked out from another one, their `signal`."""
+
+    signal: Signal
+
+    @property
+    def logprobs(self) -> bool:
+        """Whether the other signal needs the tokens' log-probabilities."""
+        return self.signal.logprobs
+
+    @property
+    def bought(self) -> str | None:
+        """What the other signal buys."""
+        return self.signal.bought
+
+    async def buy(
+        self,
+        seen: Seen,
+        samples: Sequence[Sample],
+        request: Request,
+        operation: Operation,
+        node: str,
+    ) -> Seen:
+        """As the other signal buys."""
+        return await self.signal.buy(seen, samples, request, operation, node)
