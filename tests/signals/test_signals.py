@@ -135,10 +135,21 @@ def test_log_probabilities_of_those_that_give_the_answer() -> None:
     assert value(LogProb("q10"), seen("a", logprob_q10=-3.0)) == -3.0
 
 
-def test_log_probabilities_that_nobody_recorded() -> None:
+@pytest.mark.parametrize(
+    ("signal", "message"),
+    [
+        (LogProb("q25"), r"model 'm0' has no value of 'logprob_q25' at all$"),
+        (Column("never"), r"model 'm0' has no value of 'never' at all$"),
+        (Judge("m1", column="never"), r"model 'm0' has no value of 'never' at all$"),
+        (Verification(column="never"), r"of 'never' at all: self-verification on a recording"),
+    ],
+    ids=lambda told: getattr(told, "kind", None),
+)
+def test_what_nobody_recorded(signal: Signal, message: str) -> None:
     drawn = draw(recording(10, 1, 1), ["m0"], 1)
-    with pytest.raises(DataError, match="'logprob_q25'"):
-        LogProb("q25").values([of_draw(drawn, 0, 1)])
+    with pytest.raises(DataError, match=message):
+        signal.values([of_draw(drawn, 0, 1)])
+    assert value(signal, seen("a")) == -math.inf
 
 
 @pytest.mark.parametrize(

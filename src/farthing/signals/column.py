@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from farthing.core.errors import DataError
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
 from farthing.core.response import Sample
@@ -38,9 +37,8 @@ class Column:
 
     def values(self, stages: Sequence[Seen]) -> Floats:
         """The values, shape (n,); DataError where no question has one."""
-        values = stages[-1].at_chosen(self.name)
-        if len(values) > 1 and np.isnan(values).all():
-            raise DataError(f"model {stages[-1].model!r} has no value of {self.name!r} at all")
+        last = stages[-1]
+        values = last.required(self.name, last.at_chosen(self.name))
         return np.where(np.isnan(values), -np.inf, values)
 
     async def buy(

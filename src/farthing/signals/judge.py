@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from farthing.core.errors import DataError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Sample
@@ -68,9 +67,8 @@ class Judge:
 
         DataError where a recording has none at all.
         """
-        grades = stages[-1].at_chosen(self.column)
-        if len(grades) > 1 and np.isnan(grades).all():
-            raise DataError(f"model {stages[-1].model!r} has no value of {self.column!r} at all")
+        last = stages[-1]
+        grades = last.required(self.column, last.at_chosen(self.column))
         return np.where(np.isnan(grades), -np.inf, grades / self.scale)
 
     async def buy(

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from farthing.core.errors import DataError
 from farthing.models.recording import Floats
 from farthing.signals.seen import QUANTILES, Seen, quantile_column
 from farthing.signals.signal import Free
@@ -49,8 +48,7 @@ class LogProb(Free):
             told = np.full(last.answers.shape, np.nan)
         else:
             told = last.columns[name]
-        if len(told) > 1 and np.isnan(told).all():
-            raise DataError(f"model {last.model!r} has no value of {name!r} at all")
+        last.required(name, told)
         answer = np.take_along_axis(last.answers, last.chosen[:, None], 1)
         counted = (last.answers == answer) & ~np.isnan(told)
         count = counted.sum(axis=1)

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from farthing.core.errors import DataError
 from farthing.core.response import Sample
 from farthing.models.arrow import pa
 from farthing.models.draw import Draw
@@ -77,6 +78,12 @@ class Seen:
         if told.shape[1] == 1:
             return told[:, 0]
         values: Floats = np.take_along_axis(told, self.chosen[:, None], 1)[:, 0]
+        return values
+
+    def required(self, name: str, values: Floats, hint: str = "") -> Floats:
+        """`values` of the column `name`; DataError where several questions have none at all."""
+        if len(values) > 1 and np.isnan(values).all():
+            raise DataError(f"model {self.model!r} has no value of {name!r} at all{hint}")
         return values
 
     def with_column(self, name: str, value: float) -> Seen:

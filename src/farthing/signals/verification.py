@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from farthing.core.errors import DataError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Sample
@@ -28,6 +27,7 @@ Proposed answer:
 
 Is the proposed answer right? Answer with Yes or No."""
 
+_HINT = ": self-verification on a recording needs a column that was bought by asking again"
 _VERDICT = re.compile(r"\b(yes|no|true|false|correct|incorrect|right|wrong)\b", re.IGNORECASE)
 _YES = ("yes", "true", "correct", "right")
 
@@ -67,12 +67,8 @@ class Verification:
 
     def values(self, stages: Sequence[Seen]) -> Floats:
         """Shares, shape (n,), -inf where unknown; DataError where a recording has none at all."""
-        values = stages[-1].at_chosen(self.column)
-        if len(values) > 1 and np.isnan(values).all():
-            raise DataError(
-                f"model {stages[-1].model!r} has no value of {self.column!r} at all: self-"
-                "verification on a recording needs a column that was bought by asking again"
-            )
+        last = stages[-1]
+        values = last.required(self.column, last.at_chosen(self.column), _HINT)
         told = np.exp(np.minimum(values, 700.0)) if self.logarithm else values
         return np.where(np.isnan(values), -np.inf, told)
 
