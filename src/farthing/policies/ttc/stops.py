@@ -1,13 +1,21 @@
-"""When a vote may stop before all its samples are there."""
+"""When a vote may stop before all its samples are there.
+
+Each rule says so of one vote (`more`), and of many at once (`batch`), of which `stopped` makes the
+whole course of a policy: tests hold the two equal.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from scipy.special import betaincc
 
+from farthing.models.recording import Floats, Ints
+from farthing.policies.ttc.course import Course
 from farthing.signals.vote import Vote
 
 StopKind = Literal["none", "exact", "window", "beta", "doubling", "error"]
@@ -20,6 +28,10 @@ class Stop(Protocol):
         """How many samples to ask for next, at once; 0 to stop."""
         ...
 
+    def batch(self, course: Course, votes: Ints, cast: Ints) -> Ints:
+        """The same of some of many votes, by index, when so many samples of each are cast."""
+        ...
+
 
 class Never:
     """Takes all samples, at once."""
@@ -28,6 +40,10 @@ class Never:
         """All that are left."""
         return vote.places - vote.cast
 
+    def batch(self, course: Course, votes: Ints, cast: Ints) -> Ints:
+        """As `more`."""
+        return course.places - cast
+
 
 class Exact:
     """Stops when no further answers can change the winner."""
@@ -35,6 +51,11 @@ class Exact:
     def more(self, vote: Vote, answers: list[str | None]) -> int:
         """The least number after which the vote could be decided."""
         return 0 if vote.winner_certain() else vote.next_batch(0)
+
+    def batch(self, course: Course, votes: Ints, cast: Ints) -> Ints:
+        """As `more`."""
+        wanted: Ints = np.where(course.certain[cast, votes], 0, _undecided(course, votes, cast))
+        return wanted
 
 
 class Window:
@@ -54,6 +75,12 @@ class Window:
         if len(last) == self.size and last[0] is not None and len(set(last)) == 1:
             return 0
         return min(self.size, vote.places - vote.cast)
+
+    def batch(self, course: Course, votes: Ints, cast: Ints) -> Ints:
+        """As `more`."""
+        agree = course.run[cast, votes] >= self.size
+        wanted: Ints = np.where(agree, 0, np.minimum(self.size, course.places - cast))
+        return wanted
 
 
 class Beta:
@@ -79,6 +106,13 @@ class Beta:
                 return extra
         return left
 
+    def batch(self, course: Course, votes: Ints, cast: Ints) -> Ints:
+        """As `more`."""
+        first, second = course.lead[cast, votes], course.second[cast, votes]
+        least = _least_leads(course.places, self.confidence)[second]
+        wanted: Ints = np.clip(least - first, 0, course.places - cast)
+        return wanted
+
 
 class Doubling:
     """Takes `first` samples, then each time as many as are there already.
@@ -100,6 +134,13 @@ class Doubling:
         if 2 * vote.votes > vote.cast > self.first and half.winner == vote.winner:
             return 0
         return min(len(answers), left)
+
+    def batch(self, course: Course, votes: Ints, cast: Ints) -> Ints:
+        """As `more`."""
+        leader, before = course.leader[cast, votes], course.leader[cast // 2, votes]
+        agree = (2 * course.lead[cast, votes] > cast) & (cast > self.first) & (leader == before)
+        wanted = np.where(cast > 0, cast, self.first)
+        return np.where(agree, 0, np.minimum(wanted, course.places - cast))
 
 
 class Error:
@@ -123,6 +164,57 @@ class Error:
         if missing <= 0 or vote.winner_certain():
             return 0
         return min(missing, vote.next_batch(0))
+
+    def batch(self, course: Course, votes: Ints, cast: Ints) -> Ints:
+        """As `more`."""
+        ahead = course.lead[cast, votes] - course.second[cast, votes]
+        missing = least_lead(course.places, self.error) - ahead
+        over = (missing <= 0) | course.certain[cast, votes]
+        wanted: Ints = np.where(over, 0, np.minimum(missing, _undecided(course, votes, cast)))
+        return wanted
+
+
+def _undecided(course: Course, votes: Ints, cast: Ints) -> Ints:
+    """`Vote.next_batch` of votes that anything may win."""
+    left = course.places - cast
+    open_ = left + course.second[cast, votes] - course.lead[cast, votes]
+    batch: Ints = np.maximum(1, np.minimum(left, -(-open_ // 2)))
+    return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Where a rule stopped n votes.
+
+    Attributes:
+        taken: how many samples each took, shape (n,).
+        place: which of them stands, the first where nobody voted.
+        share: the winner's share of those taken, 0 where nobody voted.
+        batches: one entry for each time that samples were asked for: which votes did, and how
+            many each had before.
+    """
+
+    taken: Ints
+    place: Ints
+    share: Floats
+    batches: tuple[tuple[Ints, Ints], ...]
+
+
+def stopped(rule: Stop, course: Course) -> Stopped:
+    """What the rule makes of all votes."""
+    taken, going = np.zeros(course.votes, np.int64), np.arange(course.votes)
+    batches = []
+    while True:
+        wanted = rule.batch(course, going, taken[going])
+        going, wanted = going[wanted > 0], wanted[wanted > 0]
+        if not len(going):
+            break
+        batches.append((going, taken[going]))
+        taken[going] += wanted
+    every = np.arange(course.votes)
+    return Stopped(
+        taken, course.place[taken, every], course.lead[taken, every] / taken, tuple(batches)
+    )
 
 
 @cache
@@ -156,6 +248,14 @@ def _log_choose(n: int, k: int) -> float:
 @cache
 def _posterior(first: int, second: int) -> float:
     return float(betaincc(first + 1, second + 1, 0.5))
+
+
+@cache
+def _least_leads(places: int, confidence: float) -> Ints:
+    """For 0, 1, ... votes of the runner-up, how many the leader needs."""
+    counts = np.arange(places + 1)
+    enough = betaincc(counts[:, None] + 1, counts + 1, 0.5) >= confidence
+    return np.where(enough.any(axis=0), enough.argmax(axis=0), 2 * places)
 
 
 def _two(vote: Vote) -> tuple[int, int]:

@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
+
 from farthing.core.errors import UpstreamError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response, Sample
+from farthing.models.draw import Draw
+from farthing.models.recording import Floats, Ints
+from farthing.policies.decisions import Decisions
 from farthing.policies.stopping import or_best
+from farthing.policies.ttc.course import Course, course
 from farthing.policies.ttc.drawing import take
 from farthing.policies.ttc.spending import Spending
-from farthing.policies.ttc.stops import StopKind, stop_rule
+from farthing.policies.ttc.stops import StopKind, stop_rule, stopped
 from farthing.signals.vote import Vote
 
 
@@ -106,6 +112,33 @@ class SelfConsistency:
     def _response(self, samples: Sequence[Sample]) -> Response:
         return elected(self.model, samples, weights(samples) if self.weighted else None)
 
+    def decide(self, draw: Draw, *, n: bool = False) -> Decisions:
+        """What it does with every question of a draw at once, as long as its spending lasts.
+
+        Args:
+            draw: where its samples come from; they come again from the first when used up.
+            n: whether samples that are asked for at once are one call, which bills the prompt
+                once, as of models whose card says `n`. Else each is a call of its own.
+        """
+        index = draw.index(self.model)
+        drawn = np.arange(self.samples) % draw.samples[index]
+        votes = course(draw.answers[index][:, drawn])
+        did = stopped(stop_rule(self.stop, self.level), votes)
+        last, every = did.taken - 1, np.arange(draw.questions)
+        cost = np.cumsum(draw.cost[index][:, drawn], axis=1)[every, last]
+        calls = did.taken
+        if n:
+            prompt = draw.input_cost(index)[:, drawn]
+            cost, calls = cost - np.cumsum(prompt, axis=1)[every, last], np.zeros_like(calls)
+            for asked, before in did.batches:
+                cost[asked] += prompt[asked, before]
+                calls[asked] += 1
+        place = did.place
+        if self.weighted and "mean_logprob" in draw.recording.table.column_names:
+            heights = np.exp(draw.column("mean_logprob", index)[:, drawn])
+            place = _heaviest(votes, did.taken, heights)
+        return Decisions(cost, np.full(draw.questions, index), drawn[place], calls)
+
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters."""
         return {
@@ -146,3 +179,21 @@ def weights(samples: Sequence[Sample]) -> list[float] | None:
     """The geometric mean of each sample's token probabilities; None if one is unknown."""
     known = [s.mean_logprob for s in samples if s.mean_logprob is not None]
     return [math.exp(value) for value in known] if len(known) == len(samples) else None
+
+
+def _heaviest(votes: Course, taken: Ints, heights: Floats) -> Ints:
+    """The place of the answer of most weight; of most votes where a weight is unknown, NaN."""
+    counted = np.arange(votes.places)[:, None] < taken
+    known = np.where(counted, ~np.isnan(heights.T), True).all(axis=0)
+    rows, width = np.arange(votes.votes), int(votes.codes.max(initial=-1)) + 2
+    total = np.zeros((votes.votes, width))
+    for code, height, now in zip(
+        votes.codes, np.where(known, heights.T, 1.0), counted, strict=True
+    ):
+        total[rows, code] += np.where(now & (code >= 0), height, 0.0)
+    best = np.full(votes.votes, -1.0)
+    place = np.zeros(votes.votes, np.int64)
+    for p, (code, now) in enumerate(zip(votes.codes, counted, strict=True)):
+        ahead = now & (code >= 0) & (total[rows, code] > best)
+        best, place = np.where(ahead, total[rows, code], best), np.where(ahead, p, place)
+    return place
