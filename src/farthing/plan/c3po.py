@@ -65,24 +65,13 @@ class C3po:
         if key not in memo:
             memo[key] = Outcomes(draw.only(wanted, counts), self.cascade.signal)
         sequence = memo[key].sequence(tuple(range(len(wanted))))
-        n = draw.questions
-        cost, calls = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        model, alive = np.full(n, wanted[-1]), np.ones(n, np.bool_)
-        for index, gate, stage in zip(wanted[:-1], sequence.gates, stages, strict=False):
-            level = int(np.searchsorted(gate.thresholds, float(stage.accept)))
-            row = min(level, len(gate.cost) - 1)
-            cost += np.where(alive, gate.cost[row], 0)
-            calls += np.where(alive, gate.calls[row], 0)
-            accepted = alive & (gate.rank > level)
-            model[accepted] = index
-            alive &= ~accepted
-        cost += np.where(alive, sequence.end.cost, 0)
-        calls += np.where(alive, sequence.end.calls, 0)
-        place = np.zeros(n, np.int64)
+        walked = sequence.walk(float(stage.accept) for stage in stages[:-1])
+        model = np.array(wanted)[walked.stage]
+        place = np.zeros(draw.questions, np.int64)
         for index, count in zip(wanted, counts, strict=True):
             here = model == index
             place[here] = seen_of(draw, index, count, memo).chosen[here]
-        return Decisions(cost, model, place, calls)
+        return Decisions(walked.cost, model, place, walked.calls)
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from farthing.core.money import PICO_PER_USD
 from farthing.models.recording import Floats, Ints
-from farthing.plan.outcomes import Bools, End, Outcomes
+from farthing.plan.outcomes import Bools, End, Gate, Outcomes
 from farthing.plan.search import Candidate
 from farthing.risk.frontier import random_mix
 
@@ -58,24 +58,12 @@ class Baseline:
 def apply(outcomes: Outcomes, models: tuple[int, ...], thresholds: tuple[float, ...]) -> Result:
     """The cascade over `models` with `thresholds` on every question of `outcomes`."""
     sequence = outcomes.sequence(models)
-    n = outcomes.questions
-    spent = np.zeros(n, np.int64)
-    alive = np.ones(n, np.bool_)
-    regret = np.zeros(n, np.bool_)
-    correct = np.full(n, np.nan)
-    answered = np.full(n, models[-1])
-    for model, gate, threshold in zip(models[:-1], sequence.gates, thresholds, strict=True):
-        level = int(np.searchsorted(gate.thresholds, threshold))
-        cost = gate.cost[min(level, len(gate.cost) - 1)]
-        spent = spent + np.where(alive, cost, 0)
-        accept = alive & (gate.rank > level)
-        regret[accept], correct[accept] = gate.regret[accept], gate.correct[accept]
-        answered[accept] = model
-        alive &= ~accept
-    end = sequence.end
-    spent = spent + np.where(alive, end.cost, 0)
-    regret[alive], correct[alive] = end.regret[alive], end.correct[alive]
-    return Result(spent, regret, correct, answered)
+    walked = sequence.walk(thresholds)
+    stages: tuple[Gate | End, ...] = (*sequence.gates, sequence.end)
+    at = walked.stage, np.arange(outcomes.questions)
+    regret = np.array([stage.regret for stage in stages])[at]
+    correct = np.array([stage.correct for stage in stages])[at]
+    return Result(walked.cost, regret, correct, np.array(models)[walked.stage])
 
 
 def apply_candidate(outcomes: Outcomes, candidate: Candidate) -> Result:

@@ -5,6 +5,7 @@ This is the fast twin of `policies.cascade`: a property test holds the two equal
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,12 +55,44 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """How far each question came along a sequence.
+
+    Attributes:
+        cost: picodollars of all stages asked, shape (questions,).
+        calls: how many calls that is, shape (questions,).
+        stage: which stage answered, shape (questions,).
+    """
+
+    cost: Ints
+    calls: Ints
+    stage: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class Sequence:
     """Models asked in turn (by index into the draw's models): gates, then an end."""
 
     models: tuple[int, ...]
     gates: tuple[Gate, ...]
     end: End
+
+    def walk(self, thresholds: Iterable[float]) -> Walk:
+        """Every question along the sequence; `thresholds` are those of the gates."""
+        n = len(self.end.cost)
+        cost, calls = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        stage, alive = np.full(n, len(self.gates)), np.ones(n, np.bool_)
+        for place, (gate, threshold) in enumerate(zip(self.gates, thresholds, strict=True)):
+            level = int(np.searchsorted(gate.thresholds, threshold))
+            row = min(level, len(gate.cost) - 1)
+            cost += np.where(alive, gate.cost[row], 0)
+            calls += np.where(alive, gate.calls[row], 0)
+            accepted = alive & (gate.rank > level)
+            stage[accepted] = place
+            alive &= ~accepted
+        cost += np.where(alive, self.end.cost, 0)
+        calls += np.where(alive, self.end.calls, 0)
+        return Walk(cost, calls, stage)
 
 
 class Outcomes:
