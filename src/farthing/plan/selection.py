@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from farthing.plan.c3po import C3po
 from farthing.plan.outcomes import Bools
 from farthing.policies.decisions import PRICES, Learnt
 from farthing.policies.registry import LEARNT
+from farthing.signals.learning import one_thread
 
 METHODS: dict[str, type[Learnt]] = {C3po.kind: C3po, **LEARNT}
 """All ways of making a policy from a recording, by name."""
@@ -135,7 +135,7 @@ def for_each(
     """
     if jobs < 2 or len(names) < 2:
         found = []
-        with _one_thread():
+        with one_thread():
             for place, name in enumerate(names):
                 progress(name, place, len(names))
                 found.append(call(name))
@@ -143,7 +143,7 @@ def for_each(
         return found
     done: dict[str, T] = {}
     with ProcessPoolExecutor(
-        min(jobs, len(names)), get_context("spawn"), initializer=_one_thread
+        min(jobs, len(names)), get_context("spawn"), initializer=one_thread
     ) as pool:
         tasks = {pool.submit(call, name): name for name in names}
         progress(names[0], 0, len(names))
@@ -151,16 +151,6 @@ def for_each(
             done[tasks[task]] = task.result()
             progress(tasks[task], len(done), len(names))
     return [done[name] for name in names]
-
-
-def _one_thread() -> AbstractContextManager[Any]:
-    """Keep libraries of linear algebra from more threads: they wait for each other on few cores."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return nullcontext()
-    limits: AbstractContextManager[Any] = threadpool_limits(1)
-    return limits
 
 
 def folds(questions: int, count: int, seed: int) -> Iterator[tuple[Ints, Ints]]:

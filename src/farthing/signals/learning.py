@@ -6,6 +6,7 @@ They are learnt by scikit-learn (the extra `learn`), and need numpy alone to be 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -63,7 +64,8 @@ class Logistic:
         model = _linear_model().LogisticRegression(
             C=strength, solver="lbfgs", tol=1e-3, max_iter=200, random_state=seed
         )
-        _fitted(model, told, labels, weights)
+        with one_thread():
+            model.fit(told, labels, sample_weight=weights)
         return cls(mean, scale, model.coef_[0], float(model.intercept_[0]))
 
     def get_params(self) -> dict[str, Any]:
@@ -128,7 +130,8 @@ class Trees:
             n_estimators=TREES, max_depth=DEPTH, learning_rate=strength, subsample=0.7,
             max_features="sqrt", random_state=seed,
         )  # fmt: skip
-        _fitted(model, known, labels, weights)
+        with one_thread():
+            model.fit(known, labels, sample_weight=weights)
         trees = [tree.tree_ for tree in model.estimators_[:, 0]]
         prior = model.init_.class_prior_
         return cls(
@@ -256,12 +259,17 @@ def _table(rows: list[Any]) -> Any:
     return table
 
 
-def _fitted(model: Any, features: Floats, labels: Ints, weights: Floats) -> None:
-    """Fit in one thread: fits are small, and threads that wait for each other cost more."""
-    from threadpoolctl import threadpool_limits
+def one_thread() -> AbstractContextManager[Any]:
+    """Keep libraries of linear algebra from more threads: they wait for each other on few cores.
 
-    with threadpool_limits(1):
-        model.fit(features, labels, sample_weight=weights)
+    It holds from the call on, and as a context until its end.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
 
 
 def _linear_model() -> Any:
