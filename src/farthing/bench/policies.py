@@ -20,7 +20,6 @@ from farthing.models.draw import Draw, draw
 from farthing.models.recording import Floats, Ints, Recording
 from farthing.plan.outcomes import Bools
 from farthing.plan.selection import (
-    INNER_FOLDS,
     METHODS,
     Progress,
     Tried,
@@ -153,7 +152,7 @@ def _judge(
         for learn, other in split:
             known = drawn.select(learn), [r[learn] for r in right]
             new = drawn.select(other), [r[other] for r in right]
-            inner = out_of_fold(method, *known, count=INNER_FOLDS, seed=seed + 1)
+            inner = out_of_fold(method, *known, seed=seed + 1)
             tried = try_all(method.fit(*known, seed=seed), *new)
             places = _places(inner, known[0], known[1])
             for asked, place in zip(blank, places, strict=True):

@@ -128,11 +128,11 @@ def save_plan(plan: Plan, path: str | Path) -> None:
     """Write a plan file, and its arrays beside it; PlanError if one cannot be written."""
     path = Path(path)
     beside = path.with_suffix(".safetensors")
+    text, arrays = _written(plan, beside.name)
     try:
-        _, arrays = _arrays.cut(plan.policy.get_params())
         if arrays:
-            beside.write_bytes(_arrays.to_bytes(arrays)[0])
-        path.write_text(dumps(plan, beside.name))
+            beside.write_bytes(arrays)
+        path.write_text(text)
     except OSError as error:
         raise PlanError(f"{error.filename or path}: cannot be written: {error.strerror}") from error
 
@@ -142,6 +142,11 @@ def dumps(plan: Plan, beside: str = "") -> str:
 
     `beside` names the file that holds the policy's arrays, if it has any.
     """
+    return _written(plan, beside or f"{plan.name}.safetensors")[0]
+
+
+def _written(plan: Plan, beside: str) -> tuple[str, bytes]:
+    """The text of a plan file, and what the file `beside` holds: nothing without arrays."""
     text = tomlkit.document()
     text.add(tomlkit.comment("A Farthing plan. `farthing explain` says it in words."))
     text["schema"] = SCHEMA
@@ -149,10 +154,12 @@ def dumps(plan: Plan, beside: str = "") -> str:
     text["models"] = list(plan.models)
     text["answer"] = plan.answer
     params, arrays = _arrays.cut(plan.policy.get_params())
+    held = b""
     if arrays:
+        held, digest = _arrays.to_bytes(arrays)
         told = tomlkit.table()
-        told["file"] = beside or f"{plan.name}.safetensors"
-        told["digest"] = _arrays.to_bytes(arrays)[1]
+        told["file"] = beside
+        told["digest"] = digest
         text["arrays"] = told
     policy = tomlkit.table()
     policy["kind"] = getattr(plan.policy, "kind", "")
@@ -193,7 +200,7 @@ def dumps(plan: Plan, beside: str = "") -> str:
             rows.append(tomlkit.item({k: v for k, v in row.items() if v is not None}))
         if rows_told:
             text[name] = rows
-    return tomlkit.dumps(text)
+    return tomlkit.dumps(text), held
 
 
 def load_plan(path: str | Path) -> Plan:

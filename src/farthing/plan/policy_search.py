@@ -29,7 +29,6 @@ from farthing.plan.file import Certificate, Plan
 from farthing.plan.make import baseline_row
 from farthing.plan.outcomes import Outcomes
 from farthing.plan.selection import (
-    INNER_FOLDS,
     METHODS,
     Progress,
     Tried,
@@ -174,7 +173,7 @@ def _judge(
 def _try(name: str, known: tuple[Draw, list[Floats]], seed: int) -> Entry | str:
     """One method on the pilot half, or why it cannot learn from it."""
     try:
-        return Entry(name, out_of_fold(METHODS[name], *known, count=INNER_FOLDS, seed=seed + 1))
+        return Entry(name, out_of_fold(METHODS[name], *known, seed=seed + 1))
     except (DataError, ExtraError) as error:
         return f"{name}: {error}"
 

@@ -167,22 +167,19 @@ def out_of_fold(
     draw: Draw,
     right: Sequence[Floats],
     *,
-    count: int = INNER_FOLDS,
     seed: int = 0,
-    progress: Callable[[], None] = lambda: None,
 ) -> Tried:
     """Every place of the method's ladder, each question by policies learnt from the others.
 
-    `progress` is told of each fit. Raises DataError where the method cannot be fitted.
+    Raises DataError where the method cannot be fitted.
     """
     n = draw.questions
     cost = np.zeros((PLACES, n), np.int64)
     rights, regrets = np.zeros((PLACES, n)), np.zeros((PLACES, n), np.bool_)
     answered = np.zeros((PLACES, n), np.int64)
-    for learn, other in folds(n, count, seed):
+    for learn, other in folds(n, INNER_FOLDS, seed):
         ladder = method.fit(draw.select(learn), [r[learn] for r in right], seed=seed)
         tried = try_all(ladder, draw.select(other), [r[other] for r in right])
         cost[:, other], rights[:, other], regrets[:, other] = tried.cost, tried.right, tried.regret
         answered[:, other] = tried.answered
-        progress()
     return Tried(cost, rights, regrets, answered)
