@@ -251,3 +251,15 @@ def test_roofline():
     small = ("--on", "cpu", "--input", 4, "--batches", "1", "--seconds", 0.01)
     done = run("roofline.py", *small)
     assert "| 1 | decode |" in done.stdout
+
+
+@pytest.mark.local
+def test_tiny_engine():
+    pytest.importorskip("transformers")
+    printed = run("tiny_engine.py", "--prompts", 1, "--repeats", 1).stdout
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    assert [row[:2] for row in rows[2:]] == [
+        [f"| {size}", n] for size in ("small", "mid", "large") for n in ("1", "64")
+    ]
+    for row in rows[2:]:
+        assert all(float(figure.rstrip(" |").replace(",", "")) > 0 for figure in row[2:]), row
