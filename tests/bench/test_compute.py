@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 import farthing.cli.bench_ttc  # noqa: F401
 from farthing.bench.compute import figures, show
 from farthing.bench.compute.arms import VOTE, arms
-from farthing.bench.compute.judging import Bench, bench
+from farthing.bench.compute.judging import bench
 from farthing.bench.compute.remembered import Called, Remembered, Session
+from farthing.bench.compute.results import Bench
 from farthing.bench.compute.worlds import Source, TinyWorld, needed, passes, world
 from farthing.budgets.operation import Operation
 from farthing.cli._app import app
-from farthing.core.errors import ConfigError
+from farthing.core.errors import ConfigError, DataError
 from farthing.core.request import Message, Request
 from farthing.cost.devices import find
 from farthing.cost.prices import PriceBook
@@ -201,6 +202,41 @@ class TestBench:
     def test_unknown_model(self) -> None:
         with pytest.raises(ConfigError, match="known: tiny-small"):
             bench(SMALL, model="gpt", kinds=["vote"])
+
+
+class TestKept:
+    def run(self, keep: Path, seeds: int = 1) -> Bench:
+        source = Source(problems=10)
+        return bench(
+            source, model="tiny-small", kinds=["short", "vote"], budgets=(2, 4), seeds=seeds,
+            keep=keep,
+        )  # fmt: skip
+
+    def test_goes_on_where_it_was_broken_off(self, tmp_path: Path) -> None:
+        first = self.run(tmp_path)
+        files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+        assert len(files) == len({one.name for one in first.judged})
+        lost = next(path for path in files if path.name.startswith("short"))
+        lost.unlink()
+        again = self.run(tmp_path)
+        assert {path for path in files if path.stat().st_mtime_ns != files[path]} == {lost}
+        for one, other in zip(first.judged, again.judged, strict=True):
+            assert (one.name, one.budget) == (other.name, other.budget)
+            assert one.asked.unanswered == other.asked.unanswered
+            for name, values in one.asked.columns.items():
+                np.testing.assert_array_equal(values, other.asked.columns[name])
+
+    def test_other_settings_are_other_results(self, tmp_path: Path) -> None:
+        count = len({one.name for one in self.run(tmp_path).judged})
+        self.run(tmp_path, seeds=2)
+        assert len(list(tmp_path.iterdir())) == 2 * count
+
+    def test_a_file_that_is_none_is_named(self, tmp_path: Path) -> None:
+        self.run(tmp_path)
+        broken = next(tmp_path.iterdir())
+        broken.write_bytes(b"PK\x03\x04")
+        with pytest.raises(DataError, match=broken.name):
+            self.run(tmp_path)
 
 
 class TestArms:

@@ -36,6 +36,10 @@ def ttc(
     jobs: Annotated[
         int | None, typer.Option(help="Processes. Default: as many as there are cores.", min=1)
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Keep each policy's results in this folder, and go on from there."),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot (.png, .svg, .pdf).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -74,6 +78,7 @@ def ttc(
             budgets=_budgets(budgets),
             seeds=seeds,
             jobs=jobs or os.cpu_count() or 1,
+            keep=keep,
             progress=lambda name, n, total: bar.update(
                 task, completed=n, total=total, description=name or "policies"
             ),

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -164,9 +164,6 @@ class LearntSteps(_Computed):
     model: str = "tiny-small"
     problems: int = 1000
     seed: int = 0
-    _known: dict[tuple[str, str], list[float]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         if not self.model.startswith("tiny-"):
@@ -176,14 +173,7 @@ class LearntSteps(_Computed):
 
     def score(self, prompt: str, text: str, *, finished: bool = False) -> list[float]:
         """A probability for each token of `text`; RequestError if no tiny model writes so."""
-        known = self._known.get((prompt, text))
-        if known is None:
-            model = _tiny(self.model)
-            features = _features(model, prompt, text)
-            weights = _fitted(self.model, self.problems, self.seed)
-            known = logistic(features, weights).tolist() if len(features) else []
-            if len(self._known) < _REMEMBERED:
-                self._known[prompt, text] = known
+        known = _learnt(self.model, self.problems, self.seed, prompt, text)
         missing = finished and len(known) < len(solve(prompt))
         return [*known, 0.0] if missing else list(known)
 
@@ -330,6 +320,14 @@ def _features(model: TinyModel, prompt: str, text: str) -> Floats:
         (np.maximum(own, -5), margin / 3, entropy, np.minimum.accumulate(np.maximum(own, -5)),
          (rows - MAX_STEPS / 2) / MAX_STEPS)
     )  # fmt: skip
+
+
+@lru_cache(_REMEMBERED)
+def _learnt(name: str, problems: int, seed: int, prompt: str, text: str) -> tuple[float, ...]:
+    features = _features(_tiny(name), prompt, text)
+    if not len(features):
+        return ()
+    return tuple(logistic(features, _fitted(name, problems, seed)).tolist())
 
 
 @cache

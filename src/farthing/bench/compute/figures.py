@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from farthing.bench.compute.arms import VOTE
-from farthing.bench.compute.judging import Asked, Bench, Judged
+from farthing.bench.compute.results import Asked, Bench, Judged
 from farthing.bench.figures import RESAMPLES, Interval
 from farthing.models.recording import Floats
 from farthing.risk.bootstrap import resampled_means

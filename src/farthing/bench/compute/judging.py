@@ -3,85 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from farthing import __version__
 from farthing.bench.compute.arms import VOTE, Arm, arms
-from farthing.bench.compute.worlds import Source, Spent, TinyWorld, World, check_model, world
+from farthing.bench.compute.kept import Kept
+from farthing.bench.compute.results import COLUMNS, Asked, Bench, Judged
+from farthing.bench.compute.worlds import Source, TinyWorld, World, check_model, world
 from farthing.core.errors import CapError, RequestError, UpstreamError
 from farthing.core.money import PICO_PER_USD, Cost
 from farthing.core.protocols import Policy
 from farthing.core.response import Response, Sample
-from farthing.models.recording import Floats
 from farthing.plan.selection import Progress, for_each
 from farthing.policies.single import Single
 
 BUDGETS = (2, 4, 8, 16)
 """What an operation may cost, in greedy answers of the model."""
-
-COLUMNS = tuple(field.name for field in fields(Spent))
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a policy came to on all n questions at one budget.
-
-    Attributes:
-        columns: each of `COLUMNS`, shape (seeds, n).
-        unanswered: share of the operations that ended without an answer.
-    """
-
-    columns: dict[str, Floats]
-    unanswered: float
-
-    def mean(self, name: str) -> Floats:
-        """A column's mean over the seeds, shape (n,)."""
-        mean: Floats = self.columns[name].mean(axis=0)
-        return mean
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A policy at one budget.
-
-    Attributes:
-        name: of the policy.
-        budget: in greedy answers; None for a model that answers once.
-        asked: its answers.
-    """
-
-    name: str
-    budget: int | None
-    asked: Asked
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """All policies.
-
-    Attributes:
-        source: where the questions come from.
-        model: who is asked by the policies.
-        models: all, cheap to strong.
-        unit: dollars of a greedy answer of the model, by which budgets are told.
-        seeds: how often each question is asked.
-        singles: each model's one greedy answer.
-        judged: the policies.
-        left_out: why others are not among them.
-    """
-
-    source: Source
-    model: str
-    models: tuple[str, ...]
-    unit: float
-    seeds: int
-    questions: int
-    singles: tuple[Judged, ...]
-    judged: tuple[Judged, ...]
-    left_out: dict[str, str]
 
 
 def bench(
@@ -92,11 +35,15 @@ def bench(
     budgets: Sequence[int] = BUDGETS,
     seeds: int = 5,
     jobs: int = 1,
+    keep: Path | None = None,
     progress: Progress = lambda name, done, total: None,
 ) -> Bench:
     """Run every policy; budgets are dollars per operation, told in the model's greedy answers.
 
-    Raises ConfigError if there is no such model, DataError for a recording that does not do.
+    In the folder `keep` each policy's results are kept, and taken from there the next time.
+
+    Raises ConfigError if there is no such model, DataError for a recording that does not do, or
+    for kept results that cannot be read or written.
     """
     found = world(source)
     check_model(found, model)
@@ -110,7 +57,7 @@ def bench(
         ]
     work = partial(
         _judge, source=source, arms={arm.name: arm for arm in chosen}, budgets=tuple(budgets),
-        unit=unit, seeds=seeds,
+        unit=unit, seeds=seeds, keep=keep,
     )  # fmt: skip
     done = for_each([arm.name for arm in chosen], work, jobs=jobs, progress=progress)
     judged: list[Judged] = []
@@ -126,7 +73,7 @@ def bench(
 
 
 def _single(found: World, model: str) -> Asked:
-    return _ask(found, model, Single(model), None, (0,))
+    return _ask(found, model, {None: Single(model)}, (0,), 0.0)[0]
 
 
 def _judge(
@@ -136,40 +83,75 @@ def _judge(
     budgets: tuple[int, ...],
     unit: float,
     seeds: int,
+    keep: Path | None,
 ) -> list[Judged] | str:
     """The arm at each budget, or why its model cannot answer what it asks."""
-    found, arm = world(source), arms[name]
-    judged = []
+    arm = arms[name]
+    policies: dict[int | None, Policy] = {budget: arm.policy(budget) for budget in budgets}
+    kept = None if keep is None else Kept(keep, name, _setting(source, policies, unit, seeds))
+    if kept is not None and (found := kept.find()) is not None:
+        return found
     try:
-        for budget in budgets:
-            cap = Cost(round(budget * unit * PICO_PER_USD))
-            asked = _ask(found, str(arm.told["model"]), arm.policy(budget), cap, range(seeds))
-            judged.append(Judged(name, budget, asked))
+        asked = _ask(world(source), str(arm.told["model"]), policies, range(seeds), unit)
     except RequestError as error:
         return str(error)
+    judged = [Judged(name, budget, one) for budget, one in zip(budgets, asked, strict=True)]
+    if kept is not None:
+        kept.put(judged)
     return judged
 
 
-def _ask(found: World, model: str, policy: Policy, cap: Cost | None, seeds: Sequence[int]) -> Asked:
-    shape = (len(seeds), found.questions)
+def _setting(
+    source: Source, policies: Mapping[int | None, Policy], unit: float, seeds: int
+) -> dict[str, Any]:
+    told = None if source.recording is None else Path(source.recording).stat()
+    return {
+        "version": __version__,
+        "source": asdict(source),
+        "recording": None if told is None else [told.st_size, told.st_mtime_ns],
+        "unit": unit,
+        "seeds": seeds,
+        "policies": {budget: policy.get_params() for budget, policy in policies.items()},
+    }
+
+
+def _ask(
+    found: World,
+    model: str,
+    policies: Mapping[int | None, Policy],
+    seeds: Sequence[int],
+    unit: float,
+) -> list[Asked]:
+    """What the policy of each budget, in `unit` dollars, comes to.
+
+    A question is asked at all seeds and budgets before the next: these need the same tokens.
+    """
+    caps = [
+        None if budget is None else Cost(round(budget * unit * PICO_PER_USD)) for budget in policies
+    ]
+    shape = (len(policies), len(seeds), found.questions)
     columns = {name: np.zeros(shape) for name in COLUMNS}
-    unanswered = 0
+    unanswered = np.zeros(len(policies))
 
     async def run() -> None:
-        nonlocal unanswered
         for question in range(found.questions):
             if isinstance(found, TinyWorld):
                 found.prepare(model, question)
             for row, seed in enumerate(seeds):
-                begun = found.begin(question, seed, cap)
-                try:
-                    response = await policy.answer(begun.request, begun.operation)
-                except (CapError, UpstreamError):
-                    unanswered += 1
-                    response = Response(model, (Sample("", read=True),))
-                await begun.operation.idle()
-                for name, value in asdict(begun.spent(response)).items():
-                    columns[name][row, question] = value
+                for place, policy in enumerate(policies.values()):
+                    begun = found.begin(question, seed, caps[place])
+                    try:
+                        response = await policy.answer(begun.request, begun.operation)
+                    except (CapError, UpstreamError):
+                        unanswered[place] += 1
+                        response = Response(model, (Sample("", read=True),))
+                    await begun.operation.idle()
+                    for name, value in asdict(begun.spent(response)).items():
+                        columns[name][place, row, question] = value
 
     asyncio.run(run())
-    return Asked(columns, unanswered / (shape[0] * shape[1]))
+    unanswered /= shape[1] * shape[2]
+    return [
+        Asked({name: column[place] for name, column in columns.items()}, float(unanswered[place]))
+        for place in range(len(policies))
+    ]

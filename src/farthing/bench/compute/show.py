@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from farthing.bench.compute.figures import Row, cheapest, rows
-from farthing.bench.compute.judging import Bench
+from farthing.bench.compute.results import Bench
 from farthing.bench.figures import Interval
 from farthing.bench.show import check_plot
 from farthing.core.errors import DataError

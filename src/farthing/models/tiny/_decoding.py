@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from farthing.models.tiny import _tokens
 from farthing.models.tiny._engine import Floats
 
 MOST_TOP = 20
+
+_DRAWN = 32
+"""Numbers of each seeded row that are drawn at once: an answer has hardly more tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +148,24 @@ def draws(seed: int | None, n: int, limit: int, skipped: int = 0) -> NDArray[np.
 
     The first `skipped` of each row are left out: they have chosen the tokens before.
     """
-    root = np.random.SeedSequence(None if seed is None else [seed < 0, abs(seed)])
-    streams = (np.random.SeedSequence(root.entropy, spawn_key=(i,)) for i in range(n))
     most = skipped + limit
-    return np.stack([np.random.default_rng(s).random(most)[skipped:] for s in streams])
+    if seed is not None and most <= _DRAWN:
+        return np.stack([_drawn(seed, i)[skipped:most] for i in range(n)])
+    entropy = np.random.SeedSequence(None if seed is None else _entropy(seed)).entropy
+    return np.stack([_uniform(entropy, i, most)[skipped:] for i in range(n)])
+
+
+@lru_cache(4096)
+def _drawn(seed: int, row: int) -> NDArray[np.float64]:
+    return _uniform(_entropy(seed), row, _DRAWN)
+
+
+def _entropy(seed: int) -> list[int]:
+    return [seed < 0, abs(seed)]
+
+
+def _uniform(entropy: Any, row: int, count: int) -> NDArray[np.float64]:
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(row,))).random(count)
 
 
 def log_softmax(logits: Floats) -> NDArray[np.float64]:
