@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from farthing.bench.figures import Interval, Row, rows
+from farthing.bench.plotting import check_plot as check_plot
+from farthing.bench.plotting import save
 from farthing.bench.policies import Bench, usd
-from farthing.core.errors import DataError, ExtraError
 from farthing.risk.curve import hull
 
 
@@ -93,19 +94,6 @@ def _curves(found: Sequence[Row]) -> Table:
     return made
 
 
-def check_plot(path: Path) -> None:
-    """Raise what would keep a plot from being made: ExtraError, DataError for the file's kind."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ExtraError("matplotlib", "plot") from error
-    kinds = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
-        raise DataError(f"{path}: no plot is written as {path.suffix!r}; try .png or .svg")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}")
-
-
 def _table(title: str, columns: Sequence[str]) -> Table:
     made = Table(title=title, title_justify="left", box=None, pad_edge=False)
     made.add_column("policy", no_wrap=True)
@@ -127,10 +115,7 @@ def plot(benches: Sequence[Bench], path: Path) -> None:
     figure = Figure(figsize=(8 * across, 5.5 * down), layout="constrained")
     for place, bench in enumerate(benches):
         _panel(figure.add_subplot(down, across, place + 1), bench)
-    try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
+    save(figure, path)
 
 
 def _panel(axes: Any, bench: Bench) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from farthing.bench.show import check_plot
-from farthing.core.errors import DataError
+from farthing.bench.plotting import check_plot, save
 from farthing.cost.queueing import Engine, devices_needed, limit
 from farthing.cost.queueing import load as load_lengths
 from farthing.cost.runtime import Server, compare, fit, supply
@@ -226,10 +225,7 @@ def plot(server: Server, told: dict[str, Any], path: Path) -> None:
     axes.set_title(f"{told['model']['name']} on {told['device']['title']}", fontsize=10)
     axes.legend()
     axes.grid(alpha=0.25)
-    try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
+    save(figure, path)
 
 
 def _bytes(count: float) -> str:

@@ -57,6 +57,7 @@ def policies(
     from rich.progress import Progress
 
     from farthing.bench import figures, show
+    from farthing.bench.plotting import check_plot
     from farthing.bench.policies import bench as judge
     from farthing.models.recording import load_recording
     from farthing.plan.selection import METHODS
@@ -65,7 +66,7 @@ def policies(
     asked = None if models is None else _parts(models)
     costs = _costs(cost or [])
     if plot is not None:
-        show.check_plot(plot)
+        check_plot(plot)
     done = []
     with Progress(console=err, transient=True) as bar:
         for path in recordings:

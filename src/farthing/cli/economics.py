@@ -64,7 +64,7 @@ def economics(
     from farthing.bench.economics.ranking import parse_weights
     from farthing.bench.economics.source import dated, open_study
     from farthing.bench.economics.tabled import read_dates
-    from farthing.bench.show import check_plot
+    from farthing.bench.plotting import check_plot
     from farthing.cli.prices import open_prices
 
     human, shares = Human(human_usd, human_success), Mix.parse(mix)

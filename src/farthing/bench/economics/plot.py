@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from farthing.bench.economics.report import Economics
-from farthing.bench.show import check_plot
+from farthing.bench.plotting import check_plot, save
 from farthing.core.errors import DataError
 
 
@@ -28,10 +28,7 @@ def plot(found: Economics, path: Path) -> None:
     panels = [_accuracy] * bool(paid) + [_prices] * priced
     for place, panel in enumerate(panels, 1):
         panel(figure.add_subplot(1, len(panels), place), found)
-    try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
+    save(figure, path)
 
 
 def _accuracy(axes: Any, found: Economics) -> None:
