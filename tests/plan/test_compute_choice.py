@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ from typer.testing import CliRunner
 import farthing.cli.plan_compute  # noqa: F401
 from farthing.budgets.operation import Operation
 from farthing.cli._app import app
-from farthing.core.errors import CalibrationError, InfeasibleError
+from farthing.core.errors import CalibrationError, DataError, InfeasibleError
 from farthing.core.money import Cost
+from farthing.core.protocols import ModelCard
 from farthing.core.request import Request
+from farthing.core.response import Chunk, Response, Sample
 from farthing.cost.prices import PriceBook
 from farthing.models.draw import draw
 from farthing.models.recorded import RecordedModel
 from farthing.models.recording import Recording, from_table
-from farthing.plan.compute_choice import STOPS, Option, _knapsack, choose, options, play
-from farthing.plan.file import load_plan
+from farthing.plan.compute_choice import _knapsack, choose
+from farthing.plan.compute_options import STOPS, Option, efforts, options, play
+from farthing.plan.file import load_plan, save_plan
+from farthing.policies import from_params
 from farthing.policies.decisions import rightness
 
 
@@ -142,6 +147,105 @@ class TestChoose:
         assert {one.samples for one in found if one.model == "cheap"} == {1, 2, 4, 6}
         assert [one for one in found if one.model == "dear"] == [Option("dear", 1)]
         assert len(found) == 1 + 3 * len(STOPS) + 1
+
+
+def at_efforts(questions: int = 400, column: str = "effort") -> list[dict[str, Any]]:
+    """One model asked with little and with much effort, which helps where questions are long."""
+    rng, rows = np.random.default_rng(1), []
+    for question in range(questions):
+        long = bool(question % 2)
+        for level, cost, chance in (("low", 0.001, 0.3 if long else 0.96), ("high", 0.01, 0.97)):
+            for sample in range(2):
+                right = bool(rng.random() < chance)
+                rows.append({
+                    "question": f"q{question}", "task": "one", "kind": "long" if long else "short",
+                    "model": f"thinker-{level}", "base_model": "thinker", "sample": sample,
+                    column: {"low": 2048, "high": 8192}[level] if column == "tokens" else level,
+                    "answer": str(int(right)), "correct": float(right), "cost_usd": cost,
+                    "dial": cost * 10, "input_tokens": 0,
+                    "output_tokens": 700 if level == "low" else 7000,
+                })  # fmt: skip
+    return rows
+
+
+class Thinker:
+    """Notes what it is asked with."""
+
+    def __init__(self) -> None:
+        self.card, self.asked = ModelCard("thinker"), list[Request]()
+
+    async def complete(self, request: Request) -> Response:
+        self.asked.append(request)
+        return Response("thinker", (Sample("1", read=True, answer="1"),), cost=Cost(1))
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        yield Chunk((await self.complete(request)).text)
+
+
+def sent(policy: Any) -> Request:
+    """What a policy asks its model."""
+    model = Thinker()
+    operation = Operation({"thinker": model}, prices=PriceBook())
+    asyncio.run(policy.answer(Request.ask("?"), operation))
+    return model.asked[0]
+
+
+class TestEffort:
+    def test_much_is_spent_where_it_helps_and_the_plan_asks_for_it(self, tmp_path: Path) -> None:
+        told = from_table(pa.Table.from_pylist(at_efforts()), "made")
+        found = choose(
+            told, Cost.from_usd("0.006"), by="kind", samples=2,
+            efforts=efforts(told, told.models, "effort"),
+        )  # fmt: skip
+        long, short = found.classes
+        assert (long.name, long.option.model) == ("long", "thinker-high")
+        assert (short.name, short.option.model) == ("short", "thinker-low")
+        for one, level, tokens in ((long, "high", 14000), (short, "low", 1400)):
+            save_plan(one.plan, tmp_path / f"{level}.toml")
+            plan = load_plan(tmp_path / f"{level}.toml")
+            assert plan.models == ("thinker",)
+            asked = sent(plan.policy)
+            assert asked.extra["reasoning_effort"] == level
+            assert asked.max_tokens is not None
+            assert asked.max_tokens >= tokens
+
+    @pytest.mark.parametrize("samples", [1, 2])
+    def test_tokens_of_thought_are_sent_as_they_were(self, samples: int, tmp_path: Path) -> None:
+        told = from_table(pa.Table.from_pylist(at_efforts(40, "tokens")), "made")
+        found = efforts(told, told.models, "tokens", by="thinking")
+        for name, tokens in (("thinker-low", 2048), ("thinker-high", 8192)):
+            policy = Option(name, samples, effort=found[name]).policy()
+            again = from_params(policy.kind, policy.get_params())  # type: ignore[attr-defined]
+            for one in (policy, again):
+                assert sent(one).extra["thinking"] == {"type": "enabled", "budget_tokens": tokens}
+
+    def test_efforts_that_are_wrong(self) -> None:
+        told = from_table(pa.Table.from_pylist(at_efforts(4, "tokens")), "made")
+        with pytest.raises(DataError, match="from 2048 to 8192; an effort is 0 to 1, or tokens"):
+            efforts(told, told.models, "tokens")
+        with pytest.raises(DataError, match="would both be 'thinker' asked with"):
+            efforts(told, told.models, "dial")
+        with pytest.raises(DataError, match="no column 'effort'"):
+            efforts(told, told.models, "effort")
+        with pytest.raises(DataError, match="'kind' of model 'thinker-high' has 2 values"):
+            efforts(told, told.models, "kind")
+
+
+class TestClasses:
+    def test_any_column_makes_them(self) -> None:
+        told = from_table(pa.Table.from_pylist(at_efforts()), "made")
+        assert [one.name for one in choose(told, Cost.from_usd("0.01")).classes] == [""]
+        classes = choose(told, Cost.from_usd("0.01"), by="kind").classes
+        assert [(one.name, one.questions > 80) for one in classes] == [
+            ("long", True), ("short", True),
+        ]  # fmt: skip
+
+    def test_what_is_only_known_of_an_answer_makes_none(self) -> None:
+        told = from_table(pa.Table.from_pylist(at_efforts(20)), "made")
+        with pytest.raises(DataError, match=r"column 'output_tokens' is null or not the same"):
+            choose(told, Cost.from_usd("0.01"), by="output_tokens")
+        with pytest.raises(DataError, match="no column 'sort'"):
+            choose(told, Cost.from_usd("0.01"), by="sort")
 
 
 class TestCommand:

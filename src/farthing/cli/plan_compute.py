@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,23 @@ def plan_compute(
     budget: Annotated[str, typer.Option(help="Mean cost of a request in USD.")],
     models: Annotated[str | None, typer.Option(help="By commas. Default: all.")] = None,
     samples: Annotated[int, typer.Option(help="Of each model, at most.", min=1)] = 16,
+    by: Annotated[
+        str | None, typer.Option(help="Column whose values are the classes. Default: task.")
+    ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that says with how much effort a model was asked: 0 to 1, low, medium "
+            "and high, or tokens of thought."
+        ),
+    ] = None,
+    family: Annotated[
+        str, typer.Option(help="With --effort: column that names the model that is asked.")
+    ] = "base_model",
+    effort_by: Annotated[
+        Literal["effort", "thinking", "template"],
+        typer.Option(help="How plans tell a model of its effort, see the policy effort."),
+    ] = "effort",
     alpha: Annotated[
         float, typer.Option(help="Share of requests that may cost more than is certified.")
     ] = 0.1,
@@ -35,7 +52,7 @@ def plan_compute(
     seed: Annotated[int, typer.Option(help="Of the draw of samples and the split.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Choose model, samples and stop rule for each task, and say where samples stop paying.
+    """Choose model, effort, samples and stop rule for each task; say where samples stop paying.
 
     Half of the questions choose, the other half is what is shown and certifies.
     """
@@ -44,6 +61,7 @@ def plan_compute(
     from farthing.models.draw import draw
     from farthing.models.recording import load_recording
     from farthing.plan.compute_choice import choose
+    from farthing.plan.compute_options import efforts
     from farthing.plan.compute_saturation import pass_at, saturation
     from farthing.plan.file import save_plan
     from farthing.policies.decisions import rightness
@@ -52,9 +70,12 @@ def plan_compute(
     asked = None if models is None else [one.strip() for one in models.split(",") if one.strip()]
     if folder is not None and not folder.is_dir():
         raise DataError(f"{folder}: is no folder")
+    variants = None
+    if effort is not None:
+        variants = efforts(loaded, asked or loaded.models, effort, family, effort_by)
     found = choose(
-        loaded, Cost.from_usd(budget), models=asked, samples=samples, alpha=alpha, delta=delta,
-        name=name, seed=seed,
+        loaded, Cost.from_usd(budget), models=asked, samples=samples, by=by, efforts=variants,
+        alpha=alpha, delta=delta, name=name, seed=seed,
     )  # fmt: skip
     drawn = draw(loaded, asked or list(loaded.models), samples, seed)
     points = {}
@@ -129,7 +150,12 @@ def _json(found: Choice, points: dict[str, list[Saturation]]) -> dict[str, Any]:
             {
                 "task": one.name,
                 "questions": one.questions,
-                "option": asdict(one.option),
+                "option": {
+                    "model": one.option.model,
+                    "samples": one.option.samples,
+                    "stop": one.option.stop,
+                    "effort": None if one.option.effort is None else one.option.effort.effort,
+                },
                 "quality": one.quality,
                 "quality_interval": one.quality_interval,
                 "usd": one.usd,

@@ -1,4 +1,4 @@
-"""Which model, how many samples and which stop rule for each class of questions, under one budget.
+"""Which model, effort, samples and stop rule for each class of questions, under one budget.
 
 Half of the recorded questions choose, the other half certify. The choice is a knapsack: a class
 takes one option, the classes' mean cost together stays within the budget, and quality is as high
@@ -7,7 +7,7 @@ as it can be. What is certified, class by class, is how often a request costs mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,58 +15,20 @@ import numpy as np
 
 from farthing.core.errors import CalibrationError, DataError, InfeasibleError
 from farthing.core.money import PICO_PER_USD, Cost
-from farthing.core.protocols import Policy
+from farthing.models.arrow import pa, pc
 from farthing.models.draw import Draw, draw
-from farthing.models.recording import Floats, Ints, Recording
+from farthing.models.recording import Ints, Recording
 from farthing.plan._traffic import traffic
+from farthing.plan.compute_options import Option, Played, options, play
 from farthing.plan.file import Certificate, Plan
 from farthing.policies.decisions import rightness
-from farthing.policies.single import Single
-from farthing.policies.ttc.stops import StopKind, stop_rule
-from farthing.policies.ttc.vote import SelfConsistency
+from farthing.policies.ttc.effort import Effort
 from farthing.risk.binomial import least_trials, tail_p_value
 from farthing.risk.bootstrap import mean_interval
-from farthing.signals.vote import Vote
 
-STOPS: tuple[StopKind, ...] = ("none", "exact", "window", "beta", "doubling", "error")
 _BINS = 4096
 
 Interval = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A way to answer: votes of up to so many samples of a model under a stop rule."""
-
-    model: str
-    samples: int
-    stop: StopKind = "exact"
-
-    def policy(self, temperature: float | None = None) -> Policy:
-        """What serves it."""
-        if self.samples == 1:
-            return Single(self.model)
-        return SelfConsistency(
-            self.model, samples=self.samples, stop=self.stop, temperature=temperature
-        )
-
-    def __str__(self) -> str:
-        return self.model if self.samples == 1 else f"{self.model} x{self.samples}, {self.stop}"
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """What an option did on n questions.
-
-    Attributes:
-        cost: picodollars, shape (n,), each sample asked alone.
-        right: 0 to 1, shape (n,).
-        taken: samples, shape (n,).
-    """
-
-    cost: Ints
-    right: Floats
-    taken: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +36,7 @@ class Class:
     """What was chosen for one class, as it did on the questions that certify.
 
     Attributes:
-        name: the recording's task; empty where it has one only.
+        name: what its questions share in the column; empty where that is the same for all.
         questions: of it that certify.
         option: what was chosen.
         quality, usd: with 95 % intervals.
@@ -127,49 +89,14 @@ class Choice:
         return self.usd_interval[0] <= self.budget.pico / PICO_PER_USD
 
 
-def options(drawn: Draw) -> list[Option]:
-    """All there are: for each model one sample, and votes of 2, 4, 8, ... with each stop rule."""
-    found = []
-    for model, most in zip(drawn.models, drawn.samples, strict=True):
-        found.append(Option(model, 1))
-        sizes = [2**power for power in range(1, most.bit_length()) if 2**power < most]
-        found += [Option(model, size, stop) for size in {*sizes, most} - {1} for stop in STOPS]
-    return found
-
-
-def play(drawn: Draw, right: Floats, option: Option) -> Played:
-    """The option on every question, with its model's samples in the draw's order."""
-    index = drawn.index(option.model)
-    answers, costs = drawn.answers[index], drawn.cost[index]
-    cost = np.zeros(len(answers), np.int64)
-    good, taken = np.zeros(len(answers)), np.zeros(len(answers), np.int64)
-    for question, codes in enumerate(answers.tolist()):
-        told = [None if code < 0 else str(code) for code in codes[: option.samples]]
-        count, place = 1, 0
-        if option.samples > 1:
-            count, place = _vote(told, option)
-        cost[question], taken[question] = costs[question, :count].sum(), count
-        good[question] = right[question, place]
-    return Played(cost, good, taken)
-
-
-def _vote(told: Sequence[str | None], option: Option) -> tuple[int, int]:
-    """How many samples the rule takes, and the place of the one that stands."""
-    rule, vote, seen = stop_rule(option.stop), Vote(option.samples), list[str | None]()
-    while wanted := rule.more(vote, seen):
-        for answer in told[len(seen) : len(seen) + wanted]:
-            seen.append(answer)
-            vote.add(answer)
-    winner = vote.winner
-    return len(seen), 0 if winner is None else seen.index(winner)
-
-
 def choose(
     recording: Recording,
     budget: Cost,
     *,
     models: Sequence[str] | None = None,
     samples: int = 16,
+    by: str | None = None,
+    efforts: Mapping[str, Effort] | None = None,
     alpha: float = 0.1,
     delta: float = 0.1,
     name: str = "compute",
@@ -177,32 +104,44 @@ def choose(
 ) -> Choice:
     """The best options within a mean cost of `budget`, and their certified plans.
 
-    Raises DataError where correctness or costs are not known, InfeasibleError where the budget
-    is less than the cheapest options cost, CalibrationError where a class has too few questions
-    to certify with.
+    Args:
+        recording: what was answered.
+        budget: mean dollars of a request.
+        models: those to choose among; None for all.
+        samples: of each, at most.
+        by: the column whose values are the classes; None for `task`, where there is one.
+        efforts: models that are another one at some effort, see `compute_options.efforts`.
+        alpha, delta: of the certificates.
+        name: of the plans, before that of the class.
+        seed: of the draw and the halves.
+
+    Raises DataError where correctness or costs are not known, or questions have no class;
+    InfeasibleError where the budget is less than the cheapest options cost, CalibrationError
+    where a class has too few questions to certify with.
     """
+    if budget <= Cost(0):
+        raise DataError(f"the budget must be above 0 USD, not {budget}")
     drawn = draw(recording, list(models) if models else list(recording.models), samples, seed)
     right = rightness(drawn)
     if any(np.isnan(one).any() for one in right):
         raise DataError(f"{recording.path}: correctness is not known of all answers")
     order = np.random.default_rng(seed).permutation(drawn.questions)
     pilot, certify = (np.sort(half) for half in np.array_split(order, 2))
-    task = _tasks(drawn)
+    task = _classes(drawn, by)
     names = sorted(set(task.tolist()))
-    every = options(drawn)
-    played = {option: play(drawn, right[drawn.index(option.model)], option) for option in every}
+    every = options(drawn, efforts)
+    played = [play(drawn, right[drawn.index(option.model)], option) for option in every]
     chosen = _knapsack(
         [(task[pilot] == one).mean() for one in names],
         [
-            [(float(p.cost[rows].mean()), float(p.right[rows].mean())) for p in played.values()]
+            [(float(p.cost[rows].mean()), float(p.right[rows].mean())) for p in played]
             for rows in (pilot[task[pilot] == one] for one in names)
         ],
         budget.pico,
     )
     if chosen is None:
         least = sum(
-            min(float(did.cost[pilot[task[pilot] == one]].sum()) for did in played.values())
-            for one in names
+            min(float(did.cost[pilot[task[pilot] == one]].sum()) for did in played) for one in names
         )
         feasible = Cost(round(least / len(pilot)))
         raise InfeasibleError(
@@ -212,7 +151,7 @@ def choose(
         )
     classes, cost, good = [], np.zeros(drawn.questions), np.zeros(drawn.questions)
     for one, place in zip(names, chosen, strict=True):
-        did = played[every[place]]
+        did = played[place]
         here = certify[task[certify] == one]
         cost[here], good[here] = did.cost[here], did.right[here]
         learnt = pilot[task[pilot] == one]
@@ -249,13 +188,22 @@ def choose(
     )  # fmt: skip
 
 
-def _tasks(drawn: Draw) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
-    table = drawn.recording.table
-    if "task" not in table.column_names:
+def _classes(drawn: Draw, by: str | None) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    """The class of each question; empty where all are of one."""
+    table, path = drawn.recording.table, drawn.recording.path
+    if by is None and "task" not in table.column_names:
         return np.full(drawn.questions, "")
-    told = table["task"].take(drawn.rows[0][:, 0]).to_pylist()
-    names = np.array([one or "" for one in told])
-    return names if len(set(told)) > 1 else np.full(drawn.questions, "")
+    told = drawn.recording.column(by or "task").cast(pa.string())
+    rows = np.concatenate(drawn.rows, axis=1)
+    codes = pc.fill_null(told.combine_chunks().dictionary_encode().indices, -1).to_numpy()[rows]
+    names = np.array([one or "" for one in told.take(pa.array(rows[:, 0])).to_pylist()])
+    if by is not None and ((codes < 0) | (codes != codes[:, :1])).any():
+        place = int(np.flatnonzero(((codes < 0) | (codes != codes[:, :1])).any(axis=1))[0])
+        raise DataError(
+            f"{path}: column {by!r} is null or not the same in all rows of question "
+            f"{drawn.recording.questions[place]!r}; a class has to be known before a model is asked"
+        )
+    return names if len(set(names.tolist())) > 1 else np.full(drawn.questions, "")
 
 
 def _knapsack(
@@ -326,7 +274,7 @@ def _plan(
     return Plan(
         name,
         option.policy(None if heat is None else float(heat)),
-        (option.model,),
+        (option.served,),
         said.get("farthing.answer", "text"),
         Certificate("pac", alpha, delta, Cost(passed[0]), len(pilot), len(certify), passed[1]),
         {
@@ -334,6 +282,7 @@ def _plan(
             "digest": recording.digest,
             "questions": len(pilot) + len(certify),
             "seed": seed,
+            **({} if option.effort is None else {"model": option.model}),
         },
         {
             "quality": float(did.right[certify].mean()),

@@ -12,6 +12,7 @@ from farthing.core.errors import DataError
 from farthing.core.money import Cost
 from farthing.models.arrow import pa, pc
 from farthing.models.recording import Floats, Ints, Recording
+from farthing.models.variants import FAMILY, effort_of, labels
 
 FEW = 20
 
@@ -96,14 +97,14 @@ def cell_means(values: Floats, counts: Ints) -> Floats:
 
 
 def recorded(
-    recording: Recording, family: str | None = "base_model", effort: str | None = None
+    recording: Recording, family: str | None = FAMILY, effort: str | None = None
 ) -> Recorded:
     """The study of a recording.
 
     Args:
         family: a column that is equal for variants of one model; ignored where it is missing,
             if it is the default.
-        effort: a numeric column that orders the variants.
+        effort: a column that orders the variants: numbers, or low, medium and high.
 
     Raises DataError for other columns that are missing, or differ between rows of one model.
     """
@@ -114,8 +115,13 @@ def recorded(
     spent = [_numbers(recording, f"{name}_tokens") for name in ("input", "output", "reasoning")]
     tokens = spent[0] + spent[1]
     has = recording.table.column_names
-    families = _labels(recording, family) if family in has or family != "base_model" else None
-    efforts = _labels(recording, effort)
+    families: list[object] | None = None
+    efforts: list[float | None] = [None] * len(recording.models)
+    if family is not None and (family in has or family != FAMILY):
+        families = labels(recording, recording.models, family)
+    if effort is not None:
+        told = labels(recording, recording.models, effort)
+        efforts = [effort_of(one, recording, effort) for one in told]
     entries = []
     for place, model in enumerate(recording.models):
         rows = slice(int(recording.start[place, 0]), int(recording.start[place, -1]))
@@ -129,9 +135,9 @@ def recorded(
                 input_tokens=_sum(spent[0][rows]),
                 output_tokens=_sum(spent[1][rows]),
                 reasoning_tokens=_sum(spent[2][rows]),
-                upstream=str(families[place]) if families and family == "base_model" else model,
+                upstream=str(families[place]) if families and family == FAMILY else model,
                 family=None if families is None else str(families[place]),
-                effort=None if efforts is None else _number(efforts[place], recording, effort),
+                effort=efforts[place],
             )
         )
     cells = Cells(*(cell_means(column, counts) for column in (cost, passed, tokens)))
@@ -162,27 +168,3 @@ def _numbers(recording: Recording, name: str) -> Floats:
 
 def _sum(values: Floats) -> int | None:
     return None if np.isnan(values).any() else int(values.sum())
-
-
-def _labels(recording: Recording, name: str | None) -> list[object] | None:
-    """A column's value for each model."""
-    if name is None:
-        return None
-    column = recording.column(name)
-    found = []
-    for place, model in enumerate(recording.models):
-        begin, end = int(recording.start[place, 0]), int(recording.start[place, -1])
-        distinct = pc.unique(column.slice(begin, end - begin)).to_pylist()
-        if len(distinct) != 1 or distinct[0] is None:
-            raise DataError(
-                f"{recording.path}: column {name!r} of model {model!r} has "
-                f"{len(distinct)} values, want one for all its rows"
-            )
-        found.append(distinct[0])
-    return found
-
-
-def _number(value: object, recording: Recording, name: str | None) -> float:
-    if isinstance(value, int | float):
-        return float(value)
-    raise DataError(f"{recording.path}: column {name!r} holds {value!r}, want a number")

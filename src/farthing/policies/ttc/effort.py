@@ -12,14 +12,12 @@ from farthing.core.errors import RequestError
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
 from farthing.core.response import Response
+from farthing.models.variants import LEVELS
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.searching import built, params_of
 from farthing.policies.ttc.spending import Spending
 
 By = Literal["effort", "thinking", "template", "forced"]
-LEVELS = ("low", "medium", "high")
-"""Of `reasoning_effort`, which all kinds of upstreams know."""
-
 LEAST_THINKING = 1024
 """Tokens below which Anthropic's API takes no thinking budget."""
 
@@ -89,7 +87,7 @@ class Effort:
 
         RequestError if the effort that is chosen for the request is not from 0 to 1.
         """
-        effort = self.effort if not isinstance(self.effort, str) else self._chosen(request)
+        effort = self.dial(request)
         thought = round(effort * self.thinking)
         if self.by == "forced":
             response = await self._forced(request, operation, thought)
@@ -148,8 +146,10 @@ class Effort:
 
         return await or_best(decide(), operation, lambda: thought[0] if thought else None)
 
-    def _chosen(self, request: Request) -> float:
-        assert isinstance(self.effort, str)
+    def dial(self, request: Request) -> float:
+        """The effort for a request; RequestError if what is chosen for it is not 0 to 1."""
+        if not isinstance(self.effort, str):
+            return self.effort
         effort = chooser(self.effort)(request)
         if not 0 <= effort <= 1:
             raise RequestError(f"{self.effort!r} chose an effort of {effort}, which is not 0 to 1")

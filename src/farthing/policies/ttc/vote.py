@@ -19,6 +19,7 @@ from farthing.policies.decisions import Decisions
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.course import Course, course
 from farthing.policies.ttc.drawing import take
+from farthing.policies.ttc.effort import Effort
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.stops import StopKind, stop_rule, stopped
 from farthing.signals.vote import Vote
@@ -44,6 +45,8 @@ class SelfConsistency:
         weighted: whether a vote weighs the geometric mean of its tokens' probabilities; all
             weigh the same if that of one is unknown.
         temperature: of the samples; None leaves it as the client has it.
+        effort: with how much thought the model is asked for each; None as the client has it. Its
+            own spending counts for nothing, and thought is not cut off ("forced").
         spending: the most that it may spend.
     """
 
@@ -55,12 +58,17 @@ class SelfConsistency:
     level: float | None = None
     weighted: bool = False
     temperature: float | None = 1.0
+    effort: Effort | None = None
     spending: Spending = field(default_factory=Spending)
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, not {self.samples}")
         stop_rule(self.stop, self.level)
+        if self.effort is not None and self.effort.model != self.model:
+            raise ValueError(f"effort: of {self.effort.model!r}, but the vote is {self.model!r}'s")
+        if self.effort is not None and self.effort.by == "forced":
+            raise ValueError("effort: by 'forced' takes two calls, and a vote makes one a sample")
         if self.weighted and self.stop in ("exact", "beta", "error"):
             raise ValueError(
                 f"stop {self.stop!r} counts votes, and weighted votes are not counted; "
@@ -86,6 +94,8 @@ class SelfConsistency:
     ) -> Response:
         if self.temperature is not None:
             request = replace(request, temperature=self.temperature)
+        if self.effort is not None:
+            request = self.effort.asked(request, self.effort.dial(request))
         if self.weighted:
             request = replace(request, logprobs=True)
         begun = self.spending.begin(operation)
@@ -148,13 +158,17 @@ class SelfConsistency:
             "level": self.level,
             "weighted": self.weighted,
             "temperature": self.temperature,
+            "effort": None if self.effort is None else self.effort.get_params(),
             "spending": self.spending.get_params(),
         }
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> SelfConsistency:
         """The policy with these parameters."""
-        return cls(**{**params, "spending": Spending.from_params(params.get("spending"))})
+        made = {**params, "spending": Spending.from_params(params.get("spending"))}
+        if isinstance(effort := params.get("effort"), dict):
+            made["effort"] = Effort.from_params({"model": params.get("model"), **effort})
+        return cls(**made)
 
 
 def elected(
