@@ -95,8 +95,8 @@ def main() -> None:
         except DataError as error:
             print(f"{name}: {error}\n")
             continue
-        done.append(one)
-        _tell(name, one, time.perf_counter() - begun)
+        done.append((one, rows(one)))
+        _tell(name, *done[-1], time.perf_counter() - begun)
     if options.plot:
         plot(done, options.plot)
 
@@ -167,14 +167,14 @@ def _span(value: float, resampled: Any, form: str) -> str:
     return f"{100 * value:{form}} ({100 * low:{form}} to {100 * high:{form}})"
 
 
-def _tell(name: str, one: Bench, seconds: float) -> None:
+def _tell(name: str, one: Bench, found: list[Row], seconds: float) -> None:
     print(
         f"**{name}**: {one.draw.questions} questions, {len(one.models)} models "
         f"({one.models[0]} to {one.models[-1]}), up to {max(one.draw.samples)} samples, "
         f"learnt from {one.learnt_from} or more; {seconds:.0f} s\n"
     )
-    print(markdown(HEAD, [_row(row) for row in rows(one) if not row.skipped]), end="\n\n")
-    for row in rows(one):
+    print(markdown(HEAD, [_row(row) for row in found if not row.skipped]), end="\n\n")
+    for row in found:
         if row.skipped:
             print(f"{row.name} left out: {row.skipped}")
     print()

@@ -219,8 +219,8 @@ def _interval(values: Floats) -> Interval:
     return float(low), float(high)
 
 
-def as_json(bench: Bench) -> dict[str, Any]:
-    """What `farthing bench policies --json` prints of one recording; unknown is None."""
+def as_json(bench: Bench, found: Sequence[Row]) -> dict[str, Any]:
+    """What `farthing bench policies --json` prints of one recording's rows; unknown is None."""
     return {
         "recording": bench.recording,
         "questions": bench.draw.questions,
@@ -229,5 +229,5 @@ def as_json(bench: Bench) -> dict[str, Any]:
         "samples": list(bench.draw.samples),
         "truth": bench.truth,
         "learnt_from": bench.learnt_from,
-        "rows": [{**asdict(row), "gains": row.gains, "saves": row.saves} for row in rows(bench)],
+        "rows": [{**asdict(row), "gains": row.gains, "saves": row.saves} for row in found],
     }

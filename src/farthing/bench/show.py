@@ -11,16 +11,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from farthing.bench.figures import Interval, Row, rows
+from farthing.bench.figures import Interval, Row
 from farthing.bench.plotting import check_plot as check_plot
 from farthing.bench.plotting import save
 from farthing.bench.policies import Bench, usd
 from farthing.risk.curve import hull
 
 
-def table(bench: Bench) -> RenderableType:
-    """Two tables of one recording: at two operating points, and along the curve."""
-    found = rows(bench)
+def table(bench: Bench, found: Sequence[Row]) -> RenderableType:
+    """Three tables of one recording's rows: at two operating points, and along the curve."""
     judged = [row for row in found if not row.skipped]
     truth = "" if bench.truth == "correct" else ", right means as the best model answers"
     title = Text.assemble(
@@ -102,8 +101,8 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     return made
 
 
-def plot(benches: Sequence[Bench], path: Path) -> None:
-    """Quality over cost of every policy, a panel a recording, as PNG, PDF or SVG.
+def plot(benches: Sequence[tuple[Bench, Sequence[Row]]], path: Path) -> None:
+    """Quality over cost of every policy, a panel a recording and its rows, as PNG, PDF or SVG.
 
     Raises DataError if the file cannot be written, and what `check_plot` raises.
     """
@@ -113,13 +112,12 @@ def plot(benches: Sequence[Bench], path: Path) -> None:
     across = min(2, len(benches))
     down = -(-len(benches) // across)
     figure = Figure(figsize=(8 * across, 5.5 * down), layout="constrained")
-    for place, bench in enumerate(benches):
-        _panel(figure.add_subplot(down, across, place + 1), bench)
+    for place, (bench, found) in enumerate(benches):
+        _panel(figure.add_subplot(down, across, place + 1), bench, found)
     save(figure, path)
 
 
-def _panel(axes: Any, bench: Bench) -> None:
-    found = rows(bench)
+def _panel(axes: Any, bench: Bench, found: Sequence[Row]) -> None:
     alone = [(usd(one), float(one.right.mean())) for one in bench.singles]
     x, y = hull(*zip(*alone, strict=True))
     axes.plot(x, y, "--", color="0.6", label="random mix")

@@ -86,15 +86,16 @@ def policies(
                     ),
                 )
             )
+    told = [(one, figures.rows(one)) for one in done]
     if as_json:
-        print_json({"recordings": [figures.as_json(one) for one in done]})
+        print_json({"recordings": [figures.as_json(*one) for one in told]})
     else:
         wide = Console(highlight=False, width=max(out.width, WIDTH))
-        for one in done:
-            wide.print(show.table(one), crop=False)
+        for one in told:
+            wide.print(show.table(*one), crop=False)
             wide.print()
     if plot is not None:
-        show.plot(done, plot)
+        show.plot(told, plot)
         err.print(f"Plotted to {plot}")
 
 
