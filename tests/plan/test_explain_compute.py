@@ -27,6 +27,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "refine": OF_MODEL,
     "brainstorm": {"members": ["a", VOTE]},
     "mixture_of_agents": {"proposers": ["a", "b"], "aggregator": VOTE},
+    "its-hub": {**OF_MODEL, "algorithm": "best-of-n", **REWARD},
     "chain": {"links": [{"ask": VOTE, "accept": 0.8}, {"ask": "b"}]},
 }
 

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from typing import Any
 
-from farthing.core.errors import ParamError, PlanError
+from farthing.core.errors import ExtraError, ParamError, PlanError
 from farthing.core.protocols import Policy
 from farthing.policies.automix import AutoMix, AutoMixPomdp
 from farthing.policies.bandit import Bandit
@@ -92,7 +92,7 @@ def from_params(kind: str, params: dict[str, Any]) -> Policy:
         return built
     except PlanError:
         raise
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, ExtraError) as error:
         raise ParamError(f"policy {kind!r} cannot be built: {error}") from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from farthing.policies.its_hub.policy import ItsHub
 from farthing.policies.ttc.astar import AStar
 from farthing.policies.ttc.bavt import BAVT
 from farthing.policies.ttc.beam import Beam
@@ -50,5 +51,6 @@ TTC: dict[str, Any] = {
         PowerMCMC,
         PowerSMC,
         PowerScalable,
+        ItsHub,
     )
 }
