@@ -47,6 +47,15 @@ def test_refining_stops_when_the_answer_stays(unchanged: bool, answers: int) -> 
     assert len(model.asked) == answers
 
 
+def test_a_critique_has_a_limit_of_its_own() -> None:
+    model, critic = Scripted("m", ["1"]), Scripted("c", ["CORRECT"])
+    request = Request.ask("?", max_tokens=3)
+    answered(Refine("m", "c", critic_tokens=70), operation(model, critic), request)
+    assert (model.asked[0].max_tokens, critic.asked[0].max_tokens) == (3, 70)
+    with pytest.raises(ValueError, match="critic_tokens must be at least 1"):
+        Refine("m", critic_tokens=0)
+
+
 def test_refining_ends_with_its_spending() -> None:
     model, critic = Scripted("m", ["1 1 1", "2 2 2", "3 3 3"]), Scripted("c", ["Wrong."])
     op = operation(model, critic)
@@ -64,6 +73,12 @@ def test_a_brainstorm_goes_on_until_all_agree() -> None:
     ]  # fmt: skip
     assert "[1] one 1\n\n[2] two 2" in a.asked[1].messages[-1].text
     assert a.asked[1].messages[0] == a.asked[0].messages[0]
+
+
+def test_a_model_named_twice_answers_anew() -> None:
+    model = Scripted("m", ["1", "1"])
+    answered(Brainstorm(("m", "m")), operation(model), Request.ask("?", seed=7))
+    assert [one.seed for one in model.asked] == [7, 8]
 
 
 def test_a_brainstorm_votes_in_the_end() -> None:

@@ -44,7 +44,7 @@ async def take(
         spending.check(operation, begun)
     one_call = room > 1 and operation.card(model).n
     asked = [
-        replace(request, seed=_seed(request, first + i), n=room if one_call else 1, raw=None)
+        replace(request, seed=seed_of(request, first + i), n=room if one_call else 1, raw=None)
         for i in range(1 if one_call else room)
     ]
     samples: dict[int, Sequence[Sample]] = {}
@@ -92,5 +92,6 @@ async def as_finished(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _seed(request: Request, number: int) -> int | None:
+def seed_of(request: Request, number: int) -> int | None:
+    """The seed of sample 0, 1, ... of a request; None where it has none."""
     return None if request.seed is None else request.seed + number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from farthing.core.protocols import Operation
@@ -45,6 +45,7 @@ class Refine:
         unchanged: whether the same final answer twice in a row ends it.
         critique: what the critic is asked, with places {question} and {answer}.
         revise: what the model is asked then, behind the answer and its critique.
+        critic_tokens: the most that a critique may have; small models do not end by themselves.
         spending: the most that it may spend.
     """
 
@@ -57,11 +58,12 @@ class Refine:
     unchanged: bool = True
     critique: str = CRITIQUE
     revise: str = REVISE
+    critic_tokens: int = 512
     spending: Spending = field(default_factory=Spending)
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"rounds must be at least 1, not {self.rounds}")
+        if min(self.rounds, self.critic_tokens) < 1:
+            raise ValueError("rounds and critic_tokens must be at least 1")
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -86,9 +88,10 @@ class Refine:
         for number in range(1, self.rounds + 1):
             answer = given[-1]
             self.spending.check(operation, begun)
+            asked = about(request, answer.text, self.critique)
             said = await operation.call(
                 self.critic or self.model,
-                about(request, answer.text, self.critique),
+                replace(asked, max_tokens=self.critic_tokens),
                 node=f"{self.kind}/{number}/critic",
                 kind="judge",
             )

@@ -10,7 +10,7 @@ from farthing.core.protocols import Operation, Policy
 from farthing.core.request import Message, Request
 from farthing.core.response import Response
 from farthing.policies.nested import ask, models_in
-from farthing.policies.ttc.drawing import as_finished
+from farthing.policies.ttc.drawing import as_finished, seed_of
 from farthing.policies.ttc.spending import Begun, Spending, worst_cost
 
 
@@ -42,6 +42,7 @@ class Panel:
     async def round(self, requests: Sequence[Request], node: str) -> list[Response | None]:
         """Each member's answer to its request; None of those that failed or had no room.
 
+        A request's seed grows by one with each member, so that a model named twice answers anew.
         They are asked at once where nothing limits dollars and tokens, or they surely fit in,
         else one by one. Raises CapError if none had room, UpstreamError if all failed.
         """
@@ -51,8 +52,10 @@ class Panel:
 
         async def one(place: int) -> None:
             try:
+                seed = seed_of(requests[place], place)
+                asked = replace(requests[place], seed=seed, raw=None)
                 answers[place] = await ask(
-                    self.members[place], requests[place], self.operation, f"{node}/{place}"
+                    self.members[place], asked, self.operation, f"{node}/{place}"
                 )
             except (UpstreamError, CapError) as error:
                 failed.append(error)
