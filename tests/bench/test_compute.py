@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +186,22 @@ class TestBench:
         assert search.over_vote_interval[0] > 0
         assert search.gains
         assert found[VOTE, 16].over_vote is None
+
+    def test_every_figure_lies_in_its_interval(self, done: Bench) -> None:
+        for row in map(asdict, figures.rows(done)):
+            for name, interval in row.items():
+                if name.endswith("_interval") and interval is not None:
+                    value = row[name.removesuffix("_interval")]
+                    assert interval[0] <= value <= interval[1], (row["name"], name)
+
+    def test_cancelled_tokens_are_a_share_of_all(self) -> None:
+        found = bench(SMALL, model="tiny-small", kinds=["short"], budgets=(8,), seeds=3)
+        row = next(row for row in figures.rows(found) if row.name == "short-1@k")
+        columns = next(one for one in found.judged if one.name == "short-1@k").asked.columns
+        share = columns["cancelled"].sum() / columns["output"].sum()
+        assert row.cancelled == pytest.approx(share)
+        assert share > 0
+        assert row.cancelled_interval is not None
 
     def test_table_and_plot(self, done: Bench, tmp_path: Path) -> None:
         from rich.console import Console

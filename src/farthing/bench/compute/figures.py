@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,9 +48,13 @@ class Row:
     usd_per_right: float | None
     usd_per_right_interval: Interval | None
     output_tokens: float | None
+    output_tokens_interval: Interval | None
     flops: float | None
+    flops_interval: Interval | None
     device_s: float | None
+    device_s_interval: Interval | None
     cancelled: float | None
+    cancelled_interval: Interval | None
     calls: float
     gain: float | None
     gain_interval: Interval | None
@@ -74,66 +78,99 @@ def rows(bench: Bench) -> list[Row]:
 
 
 def _row(bench: Bench, judged: Judged, vote: Asked | None) -> Row:
-    asked, count = judged.asked, len(bench.singles)
-    right, usd = asked.mean("right"), asked.mean("usd")
-    singles = [one.asked for one in bench.singles]
-    columns = [right, usd, *(one.mean("usd") for one in singles)]
-    columns += [one.mean("right") for one in singles]
-    columns.append((vote or asked).mean("right"))
-    table = np.stack(columns, axis=1)
-    means = np.vstack([table.mean(axis=0), resampled_means(table, RESAMPLES, 0)])
+    asked = judged.asked
     told = judged.budget is not None
-    gains = np.array([_above_mix(mean, count) for mean in means]) if told else None
-    ahead = means[:, 0] - means[:, -1] if told and vote is not None and vote is not asked else None
+    means = _Means(
+        {name: asked.mean(name) for name in asked.columns}
+        | {f"right {place}": one.asked.mean("right") for place, one in enumerate(bench.singles)}
+        | {f"usd {place}": one.asked.mean("usd") for place, one in enumerate(bench.singles)}
+        | {"right by vote": (vote or asked).mean("right")}
+    )
+    quality, quality_interval = _exact(means["right"])
+    usd, usd_interval = _exact(means["usd"])
     with np.errstate(divide="ignore", invalid="ignore"):
-        per_right = means[:, 1] / means[:, 0]
-    known = bool(np.isfinite(per_right[0]))
-    output = _known(asked.columns["output"])
-    excess = np.divide(
-        asked.columns["over"], asked.columns["largest"],
-        out=np.zeros_like(usd, shape=asked.columns["over"].shape),
-        where=asked.columns["largest"] > 0,
-    )  # fmt: skip
+        per_right, per_right_interval = _known(means["usd"] / means["right"])
+        cancelled, cancelled_interval = _known(means["cancelled"] / means["output"])
+    output, output_interval = _known(means["output"])
+    flops, flops_interval = _known(means["flops"])
+    device_s, device_s_interval = _known(means["seconds"])
+    gain, gain_interval = _known(_above_mix(means, len(bench.singles))) if told else (None, None)
+    over_vote, over_vote_interval = (
+        _known(means["right"] - means["right by vote"])
+        if told and vote is not None and vote is not asked
+        else (None, None)
+    )
     return Row(
-        judged.name,
-        judged.budget,
-        float(means[0, 0]),
-        _interval(means[1:, 0]),
-        float(means[0, 1]),
-        _interval(means[1:, 1]),
-        float(per_right[0]) if known else None,
-        _interval(per_right[1:]) if known else None,
-        output,
-        _known(asked.columns["flops"]),
-        _known(asked.columns["seconds"]),
-        None if not output else float(asked.columns["cancelled"].mean()) / output,
-        float(asked.columns["calls"].mean()),
-        None if gains is None else float(gains[0]),
-        None if gains is None else _interval(gains[1:]),
-        None if ahead is None else float(ahead[0]),
-        None if ahead is None else _interval(ahead[1:]),
-        float((asked.columns["over"] > 0).mean()) if told else None,
-        float(excess.max()) if told else None,
-        asked.unanswered,
+        name=judged.name,
+        budget=judged.budget,
+        quality=quality,
+        quality_interval=quality_interval,
+        usd=usd,
+        usd_interval=usd_interval,
+        usd_per_right=per_right,
+        usd_per_right_interval=per_right_interval,
+        output_tokens=output,
+        output_tokens_interval=output_interval,
+        flops=flops,
+        flops_interval=flops_interval,
+        device_s=device_s,
+        device_s_interval=device_s_interval,
+        cancelled=cancelled,
+        cancelled_interval=cancelled_interval,
+        calls=float(asked.columns["calls"].mean()),
+        gain=gain,
+        gain_interval=gain_interval,
+        over_vote=over_vote,
+        over_vote_interval=over_vote_interval,
+        exceeded=float((asked.columns["over"] > 0).mean()) if told else None,
+        excess=_excess(asked) if told else None,
+        unanswered=asked.unanswered,
     )
 
 
-def _above_mix(mean: Floats, count: int) -> float:
-    costs, qualities = mean[2 : 2 + count], mean[2 + count : 2 + 2 * count]
-    mixed = random_mix(costs, qualities, float(mean[1]))
-    if mixed is None:  # cheaper than the cheapest model
-        mixed = float(qualities[np.argmin(costs)])
-    return float(mean[0]) - mixed
+class _Means:
+    """The mean of each column over the questions, and of its resamples, all of the same questions.
+
+    Each is of shape (1 + RESAMPLES,), the mean of all questions first.
+    """
+
+    def __init__(self, columns: Mapping[str, Floats]) -> None:
+        table = np.stack(list(columns.values()), axis=1)
+        means = np.vstack([table.mean(axis=0), resampled_means(table, RESAMPLES, 0)])
+        self._means = dict(zip(columns, means.T, strict=True))
+
+    def __getitem__(self, name: str) -> Floats:
+        mean: Floats = self._means[name]
+        return mean
 
 
-def _known(values: Floats) -> float | None:
-    mean = float(values.mean())
-    return None if math.isnan(mean) else mean
+def _above_mix(means: _Means, count: int) -> Floats:
+    """Quality above the best random mix of single models at the same cost."""
+    costs = np.stack([means[f"usd {place}"] for place in range(count)], axis=1)
+    qualities = np.stack([means[f"right {place}"] for place in range(count)], axis=1)
+    mixed = np.empty(len(costs))
+    for place, usd in enumerate(means["usd"]):
+        best = random_mix(costs[place], qualities[place], float(usd))
+        if best is None:  # cheaper than the cheapest model
+            best = float(qualities[place][np.argmin(costs[place])])
+        mixed[place] = best
+    above: Floats = means["right"] - mixed
+    return above
 
 
-def _interval(values: Floats) -> Interval:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+def _excess(asked: Asked) -> float:
+    over, largest = asked.columns["over"], asked.columns["largest"]
+    return float(np.divide(over, largest, out=np.zeros_like(over), where=largest > 0).max())
+
+
+def _exact(values: Floats) -> tuple[float, Interval]:
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return float(values[0]), (float(low), float(high))
+
+
+def _known(values: Floats) -> tuple[float, Interval] | tuple[None, None]:
+    """The value and its interval; None where it is unknown or infinite."""
+    return _exact(values) if math.isfinite(values[0]) else (None, None)
 
 
 def cheapest(found: Sequence[Row]) -> Row:

@@ -17,7 +17,7 @@ from farthing.bench.show import check_plot
 from farthing.core.errors import DataError
 from farthing.risk.curve import hull
 
-WIDTH = 144
+WIDTH = 156
 """Columns of the wider table."""
 
 
@@ -37,7 +37,20 @@ def table(bench: Bench) -> RenderableType:
         ("right", "", "USD", "USD a right", "", "over single models", "over plain vote"),
     )
     work = _table(
-        "What it takes", ("tokens", "MFLOPs", "ms", "calls", "cancelled", "over budget", "by calls")
+        "What it takes",
+        (
+            "tokens",
+            "",
+            "MFLOPs",
+            "",
+            "µs",
+            "",
+            "calls",
+            "cancelled %",
+            "",
+            "over budget",
+            "by calls",
+        ),
     )
     last: int | None = None
     for row in found:
@@ -85,14 +98,21 @@ def _bought(row: Row) -> list[str]:
 
 def _work(row: Row) -> list[str]:
     return [
-        "" if row.output_tokens is None else f"{row.output_tokens:.1f}",
-        "" if row.flops is None else f"{row.flops / 1e6:.3g}",
-        "" if row.device_s is None else f"{1e3 * row.device_s:.3g}",
+        *_spanned(row.output_tokens, row.output_tokens_interval, 1, ".1f"),
+        *_spanned(row.flops, row.flops_interval, 1e-6, ".3g"),
+        *_spanned(row.device_s, row.device_s_interval, 1e6, ".3g"),
         f"{row.calls:.1f}",
-        "" if row.cancelled is None else f"{row.cancelled:.1%}",
+        *_spanned(row.cancelled, row.cancelled_interval, 100, ".1f"),
         "" if row.exceeded is None else f"{row.exceeded:.0%}",
         "" if row.excess is None else f"{row.excess:.2f}",
     ]
+
+
+def _spanned(
+    value: float | None, interval: Interval | None, scale: float, form: str
+) -> tuple[str, str]:
+    shown = "" if value is None else f"{scale * value:{form}}"
+    return shown, _span(interval, scale, form)
 
 
 def _span(interval: Interval | None, scale: float, form: str) -> str:
