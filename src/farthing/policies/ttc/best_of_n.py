@@ -68,9 +68,9 @@ class BestOfN:
                 return 0
             return min(self.batch, self.samples - len(scores))
 
-        if self.temperature is not None:
-            request = replace(request, temperature=self.temperature)
-        drawing = Drawing(self.model, self.reward, self.aggregate, self.spending, self.kind)
+        drawing = Drawing(
+            self.model, self.reward, self.aggregate, self.temperature, self.spending, self.kind
+        )
         return await drawing.best(request, operation, more)
 
     def get_params(self) -> dict[str, Any]:
@@ -90,6 +90,7 @@ class Drawing:
     model: str
     reward: StepReward
     aggregate: Aggregate
+    temperature: float | None
     spending: Spending
     node: str
 
@@ -100,6 +101,8 @@ class Drawing:
 
         An answer for whose score there was nothing left counts as the worst.
         """
+        if self.temperature is not None:
+            request = replace(request, temperature=self.temperature)
         scored: Scored = []
         return await or_best(
             self._draw(request, operation, more, scored),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -130,9 +130,9 @@ class OptScale:
             least = self.prior.least(scores, self.target, self.confidence)
             return int(min(least, self.samples) > len(scores))
 
-        if self.temperature is not None:
-            request = replace(request, temperature=self.temperature)
-        drawing = Drawing(self.model, self.reward, self.aggregate, self.spending, self.kind)
+        drawing = Drawing(
+            self.model, self.reward, self.aggregate, self.temperature, self.spending, self.kind
+        )
         return await drawing.best(request, operation, more)
 
     def get_params(self) -> dict[str, Any]:
