@@ -23,7 +23,6 @@ class Run:
         thrown_out: times that a request was, to be read again.
         steps: that wrote tokens.
         mean_batch: requests running in a step.
-        mean_held: tokens that they saw in a step.
     """
 
     arrived: NDArray[np.float64]
@@ -31,7 +30,6 @@ class Run:
     thrown_out: int
     steps: int
     mean_batch: float
-    mean_held: float
 
     def throughput(self) -> float:
         """Requests a second, between the first and the last tenth to finish."""
@@ -84,7 +82,6 @@ def simulate(engine: Engine, lengths: Lengths, arrivals: NDArray[np.float64]) ->
         state.thrown_out,
         state.steps,
         state.batches / steps,
-        state.seen / steps,
     )
 
 
@@ -99,7 +96,6 @@ class _State:
         self.ends: list[tuple[int, int]] = []  # (step, request), some of them thrown out since
         self.held = self.reserved = self.clock = 0
         self.steps = self.batches = self.thrown_out = 0
-        self.seen = 0.0
         self._done: list[int] = []
 
     def fits(self) -> bool:
@@ -143,7 +139,6 @@ class _State:
         taken = 0
         while taken < n:
             now += self.engine.step(batch, self.held)
-            self.seen += self.held
             self.held += batch
             taken += 1
             if until is not None and now >= until:
