@@ -263,9 +263,19 @@ class TestArms:
         assert all(left_out.values())
 
     def test_recorded_models_make_no_steps(self) -> None:
-        found, left_out = arms(["beam", "vote"], "m", steps=False)
+        found, left_out = arms(["beam", "vote", "thought-graph"], "m", steps=False)
         assert {arm.kind for arm in found} == {"vote"}
-        assert "partial answers" in left_out["beam"]
+        assert "partial ones" in left_out["beam"]
+        assert "partial ones" in left_out["thought-graph"]
+
+    def test_a_chain_ends_with_a_stronger_model(self) -> None:
+        found, left_out = arms(["chain"], "small", steps=False, stronger="large")
+        assert [arm.asks for arm in found] == [("small", "large")]
+        assert not left_out
+        assert arms(["chain"], "large", steps=False) == (
+            [],
+            {"chain": "there is no stronger model"},
+        )
 
 
 def recording(path: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from farthing.cli._app import app, err, out, print_json
+from farthing.cli._names import chosen, parts
 
 WIDTH = 108
 """Columns of the widest table; it is better wrapped by the terminal than cut."""
@@ -62,8 +63,8 @@ def policies(
     from farthing.models.recording import load_recording
     from farthing.plan.selection import METHODS
 
-    names = _names(wanted, list(METHODS))
-    asked = None if models is None else _parts(models)
+    names = chosen(wanted, METHODS, "--policies")
+    asked = None if models is None else parts(models)
     costs = _costs(cost or [])
     if plot is not None:
         check_plot(plot)
@@ -99,10 +100,6 @@ def policies(
         err.print(f"Plotted to {plot}")
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _costs(told: list[str]) -> dict[str, float]:
     costs = {}
     for pair in told:
@@ -114,13 +111,3 @@ def _costs(told: list[str]) -> dict[str, float]:
         if not model or not 0 <= costs[model] < float("inf"):
             raise typer.BadParameter(f"{pair!r}: want MODEL=USD", param_hint="--cost")
     return costs
-
-
-def _names(wanted: str | None, known: list[str]) -> list[str]:
-    names = known if wanted is None else _parts(wanted)
-    for name in names:
-        if name not in known:
-            raise typer.BadParameter(
-                f"no policy is called {name!r}; known: {', '.join(known)}", param_hint="--policies"
-            )
-    return names

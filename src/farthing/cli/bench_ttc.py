@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from farthing.cli._app import err, out, print_json
+from farthing.cli._names import chosen, parts
 from farthing.cli.bench import bench
 
 
@@ -54,17 +55,11 @@ def ttc(
     from farthing.bench.compute import figures, show
     from farthing.bench.compute.judging import bench as judge
     from farthing.bench.compute.worlds import Source, world
-    from farthing.bench.show import check_plot
+    from farthing.bench.plotting import check_plot
     from farthing.cost.devices import find
     from farthing.policies.ttc.registry import TTC
 
-    kinds = list(TTC) if wanted is None else _parts(wanted)
-    for kind in kinds:
-        if kind not in TTC:
-            raise typer.BadParameter(
-                f"no such policy is called {kind!r}; known: {', '.join(TTC)}",
-                param_hint="--policies",
-            )
+    kinds = chosen(wanted, TTC, "--policies")
     find(device)
     if plot is not None:
         check_plot(plot)
@@ -93,12 +88,8 @@ def ttc(
         err.print(f"Plotted to {plot}")
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _budgets(text: str) -> list[int]:
-    told = _parts(text)
+    told = parts(text)
     if not told or not all(part.isdigit() and int(part) for part in told):
         raise typer.BadParameter(
             f"want whole numbers above 0 by commas, not {text!r}", param_hint="--budgets"

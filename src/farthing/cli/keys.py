@@ -11,6 +11,7 @@ import typer
 
 from farthing.cli._app import app, out, print_json
 from farthing.cli._ledger import DEFAULT, Db
+from farthing.cli._names import parts
 from farthing.cli._when import moment
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def labels(text: str) -> dict[str, str]:
 
 def names(text: str) -> tuple[str, ...]:
     """Names with commas between them."""
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    return tuple(dict.fromkeys(parts(text)))
 
 
 Name = Annotated[str, typer.Argument(help="The key's name, as reports show it.")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from farthing.cli._app import EXIT_INFEASIBLE, app, err, out, print_json
+from farthing.cli._names import chosen, parts
 
 if TYPE_CHECKING:
     from farthing.core.errors import PlanError
@@ -107,7 +108,7 @@ def plan(
     from farthing.plan.calibrate import Promise
     from farthing.plan.explain import explain
 
-    asked = None if models is None else _parts(models)
+    asked = None if models is None else parts(models)
     _check_options(asked, search=search, signal=signal, sampling=sampling, only=policies or truth)
     counts = _samples(samples, 1 if asked is None else len(asked))
     promise = Promise(_budget(budget), alpha, mode, delta if mode == "pac" else None)
@@ -159,13 +160,7 @@ def _search(
     from farthing.plan.policy_search import search_plan
     from farthing.plan.selection import METHODS
 
-    names = list(METHODS) if policies is None else _parts(policies)
-    for name in names:
-        if name not in METHODS:
-            raise typer.BadParameter(
-                f"no policy is called {name!r}; known: {', '.join(METHODS)}",
-                param_hint="--policies",
-            )
+    names = chosen(policies, METHODS, "--policies")
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("searching", total=len(names))
         return search_plan(
@@ -200,10 +195,6 @@ def _check_options(
         )
     if only and not search:
         raise typer.BadParameter("belongs to --search", param_hint="--policies, --truth")
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _samples(text: str, models: int) -> list[int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from farthing.cli._app import app, err, out, print_json
+from farthing.cli._names import parts
 
 if TYPE_CHECKING:
     from farthing.plan.compute_choice import Choice
@@ -67,7 +68,7 @@ def plan_compute(
     from farthing.policies.decisions import rightness
 
     loaded = load_recording(recording)
-    asked = None if models is None else [one.strip() for one in models.split(",") if one.strip()]
+    asked = None if models is None else parts(models)
     if folder is not None and not folder.is_dir():
         raise DataError(f"{folder}: is no folder")
     variants = None
