@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ttc_worlds import Scripted, answered, operation, tiny
+from ttc_worlds import Scripted, answered, chains, operation, tiny
 
 from farthing.core.errors import RequestError
+from farthing.core.money import Cost
 from farthing.core.request import Request
 from farthing.models.tiny import prompt
 from farthing.policies import from_params
@@ -166,6 +167,48 @@ def test_spending_and_parameters(policy: Any) -> None:
     assert op.stopped == "cap"
     assert op.usage is not None
     assert op.usage.output_tokens <= 9 + 16
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        PowerMCMC(block=1, moves=3, **MODEL),
+        PowerSMC(particles=6, **MODEL),
+        PowerScalable(**MODEL),
+        PowerScalable(horizon=1, **MODEL),
+    ],
+    ids=["mcmc", "smc", "scalable", "scalable-horizon"],
+)
+@pytest.mark.parametrize("cap", [400_000, 600_000])
+def test_what_runs_short_is_a_whole_answer(policy: Any, cap: int) -> None:
+    """Caps of two and three answers."""
+    short = 0
+    for request, _ in chains(12, steps=5, seed=8):
+        op = operation(tiny("small"), cap=Cost(cap))
+        told = answered(policy, op, request)
+        assert told.samples[0].finish_reason == "stop"
+        assert op.spent < Cost(cap + 160_000)
+        short += op.stopped == "cap"
+    assert short > 0
+
+
+def test_rollouts_are_fewer_where_not_all_can_be_paid() -> None:
+    made = {}
+    request, _ = chains(1, steps=5, seed=8)[0]
+    for cap in (None, Cost(1_000_000)):
+        op = operation(tiny("small"), cap=cap)
+        answered(PowerScalable(**MODEL), op, request)
+        groups = [attempt.request.n for attempt in op.attempts if attempt.request.temperature == 1]
+        made[cap] = max(groups)
+    assert made[None] == 4
+    assert 1 <= made[Cost(1_000_000)] < 4
+
+
+def test_a_cap_below_a_token_gives_that_token() -> None:
+    op = operation(tiny("small"), cap=Cost(1))
+    told = answered(PowerScalable(**MODEL), op, Request.ask(prompt(CHAIN), seed=0))
+    assert told.text
+    assert (told.samples[0].finish_reason, op.stopped, len(op.attempts)) == ("length", "cap", 1)
 
 
 def test_models_that_show_too_little_are_refused() -> None:

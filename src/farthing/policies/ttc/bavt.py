@@ -64,7 +64,7 @@ class BAVT(Search):
         finished: list[Path] = []
         for number in range(self.rounds):
             left = min(walk.left, 1 - number / self.rounds)
-            if left <= self.reserve or not values:
+            if left <= self.reserve or (walk.over and not finished) or not values:
                 break
             paths = list(values)
             logs = np.log(np.maximum(list(values.values()), _LEAST)) / left

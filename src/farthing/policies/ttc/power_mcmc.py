@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from farthing.core.response import Response, TokenLogprob
+from farthing.core.response import TokenLogprob
 from farthing.policies.ttc.searching import Walk
 from farthing.policies.ttc.sharpened import Drawn, Sharpened, joined, shown
 
@@ -39,7 +39,7 @@ class PowerMCMC(Sharpened):
         if self.moves < 0 or (self.block is not None and self.block < 1):
             raise ValueError("moves must not be below 0, and block be at least 1")
 
-    async def _sample(self, walk: Walk, drawn: Drawn) -> Response:
+    async def _sample(self, walk: Walk, drawn: Drawn) -> None:
         state = _State((), (), False)
         while not state.finished:
             limit = None if self.block is None else len(state.tokens) + self.block
@@ -56,10 +56,11 @@ class PowerMCMC(Sharpened):
                     drawn.note(joined(state.tokens), state.finished)
             if limit is None or len(state.tokens) == before:
                 break
-        return drawn.response(walk)
 
     async def _propose(self, walk: Walk, state: _State, cut: int, limit: int | None) -> _State:
         """The state with all from token `cut` on written anew, up to `limit` tokens."""
+        if not state.finished:
+            walk.keep_reserve()
         kept = state.tokens[:cut]
         room = None if limit is None else limit - cut
         [piece] = await walk.pieces(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from farthing.core.errors import RequestError
-from farthing.core.response import Response, TokenLogprob
+from farthing.core.errors import CapError, RequestError
+from farthing.core.response import TokenLogprob
 from farthing.models.recording import Floats
+from farthing.policies.ttc.resampling import normalised
 from farthing.policies.ttc.searching import Walk
 from farthing.policies.ttc.sharpened import Drawn, Sharpened, total
+from farthing.policies.ttc.steps import Piece
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +55,21 @@ class PowerScalable(Sharpened):
         if min(self.candidates, self.rollouts, self.depth) < 1 or self.horizon == 0:
             raise ValueError("candidates, rollouts, horizon and depth must be at least 1")
 
-    async def _sample(self, walk: Walk, drawn: Drawn) -> Response:
+    async def _sample(self, walk: Walk, drawn: Drawn) -> None:
         text = ""
         for _ in range(self.depth):
+            walk.keep_reserve()
             likely = await self._likely(walk, text)
-            chosen = likely[0]
-            if len(likely) > 1 and np.exp(chosen[1]) < self.sure:
-                futures = await self._futures(walk, text, likely)
-                local = self.alpha * np.array([logprob for _, logprob in likely])
-                chosen = likely[int(walk.rng.choice(len(likely), p=weighed(local, futures)))]
-            text += chosen[0]
-            drawn.note(text, not chosen[0])
-            if not chosen[0]:
+            token = likely[0][0]
+            if not drawn:
+                drawn.note(token, not token)
+            if len(likely) > 1 and np.exp(likely[0][1]) < self.sure:
+                token = await self._weigh(walk, text, likely, drawn)
+            text += token
+            if not token or not (drawn.finished and drawn.text.startswith(text)):
+                drawn.note(text, not token)
+            if not token:
                 break
-        return drawn.response(walk)
 
     async def _likely(self, walk: Walk, text: str) -> list[TokenLogprob]:
         """The likeliest next tokens, best first; those of empty text count as one."""
@@ -81,19 +86,83 @@ class PowerScalable(Sharpened):
         ranked = sorted(known.items(), key=lambda item: -item[1])
         return ranked[: self.candidates]
 
-    async def _futures(self, walk: Walk, text: str, likely: list[TokenLogprob]) -> Floats:
-        """log p(rest) ** (alpha - 1) of each candidate's rollouts, shape (candidates, rollouts)."""
+    async def _weigh(self, walk: Walk, text: str, likely: list[TokenLogprob], drawn: Drawn) -> str:
+        """The next token; notes a rollout from it, which stands if no more can be paid.
+
+        Rollouts are fewer where not all can be paid; CapError if not one of each candidate can.
+        """
+        ended = [Piece("", True)] * self.rollouts
+        rolled: list[list[Piece]] = [[] if token else ended for token, _ in likely]
         open_ = [place for place, (token, _) in enumerate(likely) if token]
-        logs = np.zeros((len(likely), self.rollouts))
-        if open_:
-            pieces = await walk.pieces(
-                [text + likely[place][0] for place in open_ for _ in range(self.rollouts)],
+        made = 0 if open_ else self.rollouts
+        try:
+            while more := min(self.rollouts - made, self._payable(walk, len(open_), not made)):
+                await self._roll(walk, text, likely, rolled, more)
+                made += more
+            if not made:
+                raise CapError(f"{self.kind}: no rollouts can be paid")
+        except CapError:
+            come = range(len(likely)) if all(rolled) else [at for at in open_ if rolled[at]]
+            self._note(walk, drawn, text, likely, rolled, come)
+            raise
+        local = self.alpha * np.array([logprob for _, logprob in likely])
+        futures = np.array([[self._worth(piece) for piece in row[:made]] for row in rolled])
+        place = int(walk.rng.choice(len(likely), p=weighed(local, futures)))
+        self._note(walk, drawn, text, likely, rolled, [place])
+        return likely[place][0]
+
+    def _payable(self, walk: Walk, samples: int, first: bool) -> int:
+        """How many rollouts of each of `samples` candidates are made at once.
+
+        Under a bound the first is one, since nobody knows before what it costs.
+        """
+        room = walk.affords(samples)
+        return self.rollouts if room == math.inf else int(min(room, 1 if first else self.rollouts))
+
+    async def _roll(
+        self,
+        walk: Walk,
+        text: str,
+        likely: list[TokenLogprob],
+        rolled: list[list[Piece]],
+        count: int,
+    ) -> None:
+        """Put `count` more rollouts of each open candidate into `rolled`, as far as they come."""
+        places = [at for at, (token, _) in enumerate(likely) if token for _ in range(count)]
+        done: dict[int, Piece] = {}
+        try:
+            await walk.pieces(
+                [text + likely[place][0] for place in places],
                 steps=self.steps(self.horizon),
                 temperature=1.0,
+                done=done,
             )
-            values = [(self.alpha - 1) * total(piece.tokens or ()) for piece in pieces]
-            logs[open_] = np.reshape(values, (len(open_), self.rollouts))
-        return logs
+        finally:
+            for number in sorted(done):
+                rolled[places[number]].append(done[number])
+
+    def _worth(self, piece: Piece) -> float:
+        """log p(rest) ** (alpha - 1) of a rollout."""
+        return (self.alpha - 1) * total(piece.tokens or ())
+
+    def _note(
+        self,
+        walk: Walk,
+        drawn: Drawn,
+        text: str,
+        likely: list[TokenLogprob],
+        rolled: list[list[Piece]],
+        places: Sequence[int],
+    ) -> None:
+        """Draw what stands from the rollouts of these candidates, by p ** alpha over chance."""
+        known = [(place, piece) for place in places for piece in rolled[place]]
+        if known:
+            logs = [
+                self.alpha * likely[place][1] + self._worth(piece) - math.log(len(rolled[place]))
+                for place, piece in known
+            ]
+            place, piece = known[int(walk.rng.choice(len(known), p=normalised(np.array(logs))))]
+            drawn.note(text + likely[place][0] + piece.text, piece.finished)
 
 
 def weighed(local: Floats, futures: Floats) -> Floats:

@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from farthing.core.response import Response
 from farthing.models.recording import Floats
 from farthing.policies.ttc.resampling import SCHEMES, Scheme, effective, normalised, resample
 from farthing.policies.ttc.searching import Path, Walk
@@ -63,12 +62,13 @@ class PowerSMC(Sharpened):
         """That of the target of step 1, 2, ..."""
         return 1 + (self.alpha - 1) * min(1.0, step / self.ramp if self.ramp else 1.0)
 
-    async def _sample(self, walk: Walk, drawn: Drawn) -> Response:
+    async def _sample(self, walk: Walk, drawn: Drawn) -> None:
         paths, logs = [Path()] * self.particles, np.zeros(self.particles)
         for step in range(1, self.depth + 1):
             going = [place for place, path in enumerate(paths) if not path.finished]
             if not going:
                 break
+            walk.keep_reserve()
             exponent = self.exponent(step)
             pieces = await walk.pieces(
                 [paths[place].text for place in going],
@@ -86,7 +86,6 @@ class PowerSMC(Sharpened):
                 paths, logs = [paths[place] for place in kept], np.zeros(self.particles)
         logs += (self.alpha - self.exponent(step)) * np.array([path.logprob for path in paths])
         self._note(walk, drawn, paths, normalised(logs))
-        return drawn.response(walk)
 
     def _note(self, walk: Walk, drawn: Drawn, paths: list[Path], weights: Floats) -> None:
         """Choose the answer that stands."""

@@ -93,6 +93,7 @@ class Walk:
         self.rng = np.random.default_rng(None if seed is None else [seed < 0, abs(seed)])
         self._begun, self._turn = spending.begin(operation), 0
         self._whole, self._last = spending.left(operation, self._begun), 0.0
+        self._dearest = 0.0
 
     @property
     def over(self) -> bool:
@@ -101,6 +102,17 @@ class Walk:
         Never before the first step.
         """
         return self._turn > 0 and self.left - self._last <= self.reserve
+
+    def keep_reserve(self) -> None:
+        """CapError if `over`."""
+        if self.over:
+            raise CapError(f"{self.node}: what may be spent is used up but for the reserve")
+
+    def affords(self, samples: int) -> float:
+        """How often so many more samples leave the reserve, each as dear as the dearest so far."""
+        if not self._dearest:
+            return math.inf
+        return max(0.0, self.left - self.reserve) / (self._dearest * samples)
 
     @property
     def left(self) -> float:
@@ -146,6 +158,7 @@ class Walk:
             raise
         finally:
             self._last = left - self.left
+            self._dearest = max(self._dearest, self._last / max(len(come), 1))
 
     async def grow(self, paths: Sequence[Path], *, steps: Steps | None = None) -> list[Path]:
         """A scored child of each path; a path named twice gets two.

@@ -8,16 +8,16 @@ without regard to what can follow it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
-from farthing.core.errors import RequestError
+from farthing.core.errors import CapError, RequestError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response, TokenLogprob
-from farthing.policies.stopping import or_best
 from farthing.policies.ttc.searching import Walk, built, params_of
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.steps import UNLIMITED, Piece, Steps
@@ -32,7 +32,8 @@ class Sharpened:
     """Draws an answer from p(x) ** alpha, so that likely answers come more often.
 
     A policy of this shape is a subclass with a `kind` and a `_sample`. When the operation's cap
-    or `spending` is used up, it answers with what it has.
+    or `spending` runs out, it answers with what it has; a beginning is written to its end from
+    the reserve, at `heat(alpha)`.
 
     Attributes:
         model: whose distribution is sharpened; it must show log-probabilities.
@@ -41,6 +42,7 @@ class Sharpened:
             (`top_logprobs`); "plain" draws at temperature 1, needs but those of the drawn
             tokens, and takes more draws for the same.
         spending: the most that may be spent on an operation, beside its cap.
+        reserve: share of it that is kept for writing an answer to its end, from 0 to below 1.
         fields: as those of `Steps`.
     """
 
@@ -50,6 +52,7 @@ class Sharpened:
     alpha: float = 4.0
     proposal: Proposal = "power"
     spending: Spending = UNLIMITED
+    reserve: float = 0.1
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -57,6 +60,8 @@ class Sharpened:
             raise ValueError(f"alpha must be at least 1, not {self.alpha}")
         if self.proposal not in get_args(Proposal):
             raise ValueError(f"proposal is one of {', '.join(get_args(Proposal))}")
+        if not 0 <= self.reserve < 1:
+            raise ValueError(f"reserve is from 0 to below 1, not {self.reserve}")
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -89,19 +94,35 @@ class Sharpened:
             self.kind,
             steps=self.steps(None),
             spending=self.spending,
+            reserve=self.reserve,
         )
         drawn = Drawn()
-
-        def best() -> Response | None:
-            if walk.cut is not None and not drawn:
+        try:
+            await self._sample(walk, drawn)
+        except CapError:
+            operation.stop("cap")
+            if not drawn and walk.cut is not None:
                 drawn.note(*walk.cut)
-            return drawn.response(walk) if drawn else None
+            if not drawn.finished and self.reserve:
+                with suppress(CapError):
+                    await self._end(walk, drawn)
+            if not drawn:
+                raise
+        return drawn.response(walk)
 
-        return await or_best(self._sample(walk, drawn), operation, best)
+    async def _sample(self, walk: Walk, drawn: Drawn) -> None:
+        """Draw the answer; keeps in `drawn` what stands if nothing more can be spent.
 
-    async def _sample(self, walk: Walk, drawn: Drawn) -> Response:
-        """The answer; keeps in `drawn` what stands if nothing more can be spent."""
+        CapError if something is used up, or all but the reserve.
+        """
         raise NotImplementedError
+
+    async def _end(self, walk: Walk, drawn: Drawn) -> None:
+        """Write a beginning to its end."""
+        [piece] = await walk.pieces(
+            [drawn.text], steps=self.steps(None), temperature=self.heat(self.alpha)
+        )
+        drawn.note(drawn.text + piece.text, piece.finished)
 
     def heat(self, exponent: float) -> float:
         """The temperature that tokens are drawn at for this exponent."""
@@ -139,13 +160,14 @@ class Drawn:
     text: str = ""
     finished: bool = False
     share: float | None = None
+    noted: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.text)
+        return self.noted
 
     def note(self, text: str, finished: bool, share: float | None = None) -> None:
         """Take `text` as the answer; `share` is that of the draws that agree."""
-        self.text, self.finished, self.share = text, finished, share
+        self.text, self.finished, self.share, self.noted = text, finished, share, True
 
     def response(self, walk: Walk) -> Response:
         """The answer as it stands."""
