@@ -36,6 +36,9 @@ def main() -> None:
     """Entry point of `farthing`."""
     from farthing.cli._app import app, run
 
-    for name in COMMANDS:
-        import_module(f"farthing.cli.{name}")
-    sys.exit(run(lambda: app(standalone_mode=True)))
+    def call() -> None:
+        for name in COMMANDS:
+            import_module(f"farthing.cli.{name}")
+        app(standalone_mode=True)
+
+    sys.exit(run(call))

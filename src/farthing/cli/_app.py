@@ -8,14 +8,29 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 
 from farthing.core.errors import CalibrationError, FarthingError, InfeasibleError
 
 EXIT_ERROR, EXIT_INFEASIBLE, EXIT_INTERRUPTED = 1, 3, 130
 
+
+class _StoppedError(Exception):
+    """Ctrl-C, past typer, which would end without a word."""
+
+
+class _Commands(typer.core.TyperGroup):
+    def invoke(self, context: Any) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:
+            raise _StoppedError from error
+
+
 app = typer.Typer(
     name="farthing",
+    cls=_Commands,
     help="Measures, bounds and cuts what model inference costs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -66,7 +81,7 @@ def run(call: Callable[[], Any]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_ERROR
-    except KeyboardInterrupt:
+    except (_StoppedError, KeyboardInterrupt):
         print("farthing: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0

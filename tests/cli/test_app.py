@@ -1,0 +1,26 @@
+"""What all commands have in common."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("command", [["explain"], ["budgets", "list", "--db"]])
+def test_interrupted(tmp_path, command):
+    """Whoever opens a pipe to write waits until the command has opened it to read."""
+    pipe = tmp_path / "plan.toml"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "farthing", *command, str(pipe)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open("w"):
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, "farthing: interrupted\n")
