@@ -96,6 +96,10 @@ async def ask(url: str, model: str, prompt: str = EASY, status: int = 200) -> An
         ("vote-3", None),  # a model's name stays a model's
         ("vote-0", None),
         ("vote-65", None),
+        ("vote-05", None),
+        ("vote-٥", None),
+        ("vote-5-", None),
+        ("short-0-of-2", None),
         ("short-3-of-2", None),
         ("vote-5-medium", None),
         ("vote-", None),
@@ -122,6 +126,9 @@ async def test_a_vote_is_served_by_name(tmp_path: Path) -> None:
         await client.close()
         wrong = await ask(url, "vote-99", status=404)
         assert "no model or plan is called 'vote-99'" in wrong["error"]["message"]
+        assert "vote-N or vote-N-MODEL, with N from 1 to 64" in wrong["error"]["message"]
+        missing = await ask(url, "medium", status=404)
+        assert missing["error"]["message"].endswith("climbing, thrifty, small, large")
 
 
 async def test_a_cascade_of_votes_goes_up_where_the_small_model_is_unsure(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from farthing.gateway.endpoint import Call, Writer, pieces
 from farthing.gateway.errors import cause
 from farthing.gateway.metadata import farthing_headers, farthing_json
 from farthing.gateway.service import ServedPlan, Service
+from farthing.gateway.shortcuts import form_of
 from farthing.gateway.wire import check_can
 from farthing.ledger import Status
 
@@ -98,6 +99,9 @@ def _writer(call: Call, operation: Operation) -> Writer:
 def unknown_model(service: Service, name: str) -> UnknownModelError:
     """One error for what is not there and what the client's key may not use."""
     has = ", ".join(service.names) or "nothing"
+    form = form_of(name)
+    if form is not None:
+        has += f"; the name is to be {form}"
     if service.caller is None:
         return UnknownModelError(f"no model or plan is called {name!r}; this gateway has {has}")
     whose = repr(service.caller.name)

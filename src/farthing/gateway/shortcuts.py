@@ -17,9 +17,14 @@ MOST = 64
 """Samples that a name can ask for."""
 
 _NAME = re.compile(
-    r"(?:(?P<kind>vote|best-of)|short-(?P<finished>\d{1,2})-of)-(?P<samples>\d{1,2})"
+    r"(?:(?P<kind>vote|best-of)|short-(?P<finished>[1-9][0-9]?)-of)-(?P<samples>[1-9][0-9]?)"
     r"(?:-(?P<model>.+))?"
 )
+_FORMS = {
+    "vote-": "vote-N or vote-N-MODEL",
+    "best-of-": "best-of-N or best-of-N-MODEL",
+    "short-": "short-M-of-N or short-M-of-N-MODEL, M at most N",
+}
 
 
 def shortcut(name: str, models: Mapping[str, Model], answer: str) -> ServedPlan | None:
@@ -34,7 +39,7 @@ def shortcut(name: str, models: Mapping[str, Model], answer: str) -> ServedPlan 
     strongest = list(models)[-1]
     model, samples = found["model"] or strongest, int(found["samples"])
     finished = int(found["finished"] or 1)
-    if model not in models or not 1 <= finished <= samples <= MOST:
+    if model not in models or not finished <= samples <= MOST:
         return None
     policy: Policy
     if found["finished"] is not None:
@@ -44,3 +49,9 @@ def shortcut(name: str, models: Mapping[str, Model], answer: str) -> ServedPlan 
     else:
         policy = BestOfN(model, ModelSteps(strongest), samples)
     return ServedPlan(name, models_of(policy), policy, answer, by_name=True)
+
+
+def form_of(name: str) -> str | None:
+    """How a name that begins as `name` does is to be written; None if none begins so."""
+    form = next((form for begin, form in _FORMS.items() if name.startswith(begin)), None)
+    return None if form is None else f"{form}, with N from 1 to {MOST}"
