@@ -23,10 +23,16 @@ _VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "vote, error stop": {"stop": "error"},
         "vote, weighted": {"stop": "none", "weighted": True},
     },
+    "thought-graph": {
+        "thought-graph, halves": {
+            "samples": 3,
+            "splitter": "farthing.policies.ttc.splitting:halves",
+        },
+    },
 }
-_SPOKEN = {
-    "effort", "concise", "refine", "brainstorm", "mixture_of_agents", "chain", "thought-graph"
-}  # fmt: skip
+_SPOKEN = {"effort", "concise", "refine", "brainstorm", "mixture_of_agents"}
+_STEPPED = {"steps", "reward", "alpha", "splitter"}
+"""What a policy has that needs partial answers, verifiers of texts, or new questions."""
 _REWARDS: dict[str, dict[str, Any]] = {
     "exact": {"kind": "exact"},
     "noisy": {"kind": "noisy", "rate": 0.2},
@@ -58,21 +64,33 @@ class Arm:
     told: dict[str, Any]
     sized: tuple[str, ...] = ()
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The models that it may call."""
+        asks: tuple[str, ...] = self.policy(1).asks  # type: ignore[attr-defined]
+        return asks
+
     def policy(self, answers: int) -> Policy:
         """The policy where the budget is that of so many greedy answers."""
         sizes = {name: _SIZES[name](answers) for name in self.sized}
         return from_params(self.kind, {**sizes, **self.told})
 
 
-def arms(kinds: Sequence[str], model: str, *, steps: bool) -> tuple[list[Arm], dict[str, str]]:
+def arms(
+    kinds: Sequence[str], model: str, *, steps: bool, stronger: str | None = None
+) -> tuple[list[Arm], dict[str, str]]:
     """The arms of these kinds on `model`, and why others are left out, by kind.
 
-    `steps` says whether the model goes on from partial answers.
+    `steps` says whether the model goes on from partial answers; `stronger` is a model for what
+    `model` is not sure of.
     """
     found: list[Arm] = []
     left_out: dict[str, str] = {}
     for kind in kinds:
         known = {field.name: field for field in fields(TTC[kind]) if field.init}
+        if kind == "chain" and stronger is not None:
+            found.append(_chain(model, stronger))
+            continue
         reason = _unfit(kind, known, steps)
         if reason:
             left_out[kind] = reason
@@ -95,14 +113,22 @@ def arms(kinds: Sequence[str], model: str, *, steps: bool) -> tuple[list[Arm], d
     return found, left_out
 
 
+def _chain(model: str, stronger: str) -> Arm:
+    vote = {"kind": "vote", "model": model, "samples": 4}
+    links = [{"ask": vote, "accept": 0.75}, {"ask": stronger}]
+    return Arm(f"chain, vote of 4, then {stronger}", "chain", {"links": links})
+
+
 def _unfit(kind: str, known: dict[str, Any], steps: bool) -> str:
     """Why a policy with these fields cannot run; empty if it can."""
     if kind in _SPOKEN:
         return "it speaks to its models in words, and these answer given questions alone"
+    if kind == "chain":
+        return "there is no stronger model"
     if "model" not in known:
         return "it has no single model"
-    if not steps and ({"steps", "reward", "alpha"} & set(known)):
-        return "it needs partial answers or a verifier of texts, which a recording has not"
+    if not steps and _STEPPED & set(known):
+        return "it needs more than recorded answers: partial ones, or a verifier of texts"
     given = {"model", "reward", *_SIZES}
     missing = [
         name

@@ -47,7 +47,8 @@ def bench(
     """
     found = world(source)
     check_model(found, model)
-    chosen, left_out = arms(kinds, model, steps=found.steps)
+    above = found.models[found.models.index(model) + 1 :]
+    chosen, left_out = arms(kinds, model, steps=found.steps, stronger=next(iter(above), None))
     singles = [Judged(name, None, _single(found, name)) for name in found.models]
     unit = float(singles[found.models.index(model)].asked.columns["usd"].mean())
     if not any(arm.name == VOTE for arm in chosen):
@@ -73,7 +74,7 @@ def bench(
 
 
 def _single(found: World, model: str) -> Asked:
-    return _ask(found, model, {None: Single(model)}, (0,), 0.0)[0]
+    return _ask(found, (model,), {None: Single(model)}, (0,), 0.0)[0]
 
 
 def _judge(
@@ -92,7 +93,7 @@ def _judge(
     if kept is not None and (found := kept.find()) is not None:
         return found
     try:
-        asked = _ask(world(source), str(arm.told["model"]), policies, range(seeds), unit)
+        asked = _ask(world(source), arm.asks, policies, range(seeds), unit)
     except RequestError as error:
         return str(error)
     judged = [Judged(name, budget, one) for budget, one in zip(budgets, asked, strict=True)]
@@ -117,7 +118,7 @@ def _setting(
 
 def _ask(
     found: World,
-    model: str,
+    models: Sequence[str],
     policies: Mapping[int | None, Policy],
     seeds: Sequence[int],
     unit: float,
@@ -136,7 +137,8 @@ def _ask(
     async def run() -> None:
         for question in range(found.questions):
             if isinstance(found, TinyWorld):
-                found.prepare(model, question)
+                for model in models:
+                    found.prepare(model, question)
             for row, seed in enumerate(seeds):
                 for place, policy in enumerate(policies.values()):
                     begun = found.begin(question, seed, caps[place])
@@ -144,7 +146,7 @@ def _ask(
                         response = await policy.answer(begun.request, begun.operation)
                     except (CapError, UpstreamError):
                         unanswered[place] += 1
-                        response = Response(model, (Sample("", read=True),))
+                        response = Response(models[-1], (Sample("", read=True),))
                     await begun.operation.idle()
                     for name, value in asdict(begun.spent(response)).items():
                         columns[name][place, row, question] = value

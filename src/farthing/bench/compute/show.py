@@ -17,7 +17,7 @@ from farthing.bench.show import check_plot
 from farthing.core.errors import DataError
 from farthing.risk.curve import hull
 
-WIDTH = 156
+WIDTH = 164
 """Columns of the wider table."""
 
 
