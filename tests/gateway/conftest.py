@@ -21,8 +21,8 @@ from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
 from farthing.gateway.app import create_app
-from farthing.gateway.config import GatewayConfig
 from farthing.gateway.door import Doors
+from farthing.gateway.sections import GatewayConfig
 from farthing.gateway.service import ServedPlan, Service
 from farthing.ledger import AttemptRow, MemoryLedger
 from farthing.models.http import HttpModel

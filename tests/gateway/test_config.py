@@ -20,7 +20,8 @@ from farthing.core.usage import Usage
 from farthing.cost import Price
 from farthing.gateway._toml import key_lines
 from farthing.gateway.build import build_models, build_prices, open_service, price_card
-from farthing.gateway.config import HttpConfig, TinyConfig, load
+from farthing.gateway.config import load
+from farthing.gateway.model_sections import HttpConfig, TinyConfig
 
 GPT = """\
 [models.gpt]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from farthing.core.money import Rates
 from farthing.gateway.app import create_app
-from farthing.gateway.config import GatewayConfig
 from farthing.gateway.endpoints import ENDPOINTS
+from farthing.gateway.sections import GatewayConfig
 from farthing.gateway.service import ServedPlan, Service
 from farthing.models.http import HttpModel
 from farthing.models.tiny import load

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from farthing.core.protocols import Model
 from farthing.core.request import Request
 from farthing.gateway.app import create_app
-from farthing.gateway.config import GatewayConfig
+from farthing.gateway.sections import GatewayConfig
 from farthing.gateway.service import ServedPlan, Service
 from farthing.ledger import MemoryLedger
 from farthing.models import tiny

@@ -28,10 +28,11 @@ from farthing.cost.usage import standard_tier
 from farthing.gateway.alerts import Alerts
 from farthing.gateway.bypass import SwitchReader
 from farthing.gateway.certificates import Certificates
-from farthing.gateway.config import (
-    NAME,
+from farthing.gateway.config import NAME, Config
+from farthing.gateway.ledger_address import ledger_address
+from farthing.gateway.ledger_options import ledger_options
+from farthing.gateway.model_sections import (
     TOKEN_PRICES,
-    Config,
     HttpConfig,
     LlamaConfig,
     PriceConfig,
@@ -40,8 +41,6 @@ from farthing.gateway.config import (
     ReplicaConfig,
     TinyConfig,
 )
-from farthing.gateway.ledger_address import ledger_address
-from farthing.gateway.ledger_options import ledger_options
 from farthing.gateway.named_plans import NamedPlans
 from farthing.gateway.plan_checks import check_policy
 from farthing.gateway.service import Models, ServedPlan, Service

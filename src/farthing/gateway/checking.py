@@ -19,9 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from farthing.core.errors import FarthingError, LedgerError
 from farthing.core.protocols import Model
 from farthing.gateway.build import build_models, build_plans, build_prices, build_service
-from farthing.gateway.config import Config, HttpConfig, RecordedConfig, ReplicaConfig, load
+from farthing.gateway.config import Config, load
 from farthing.gateway.ledger_address import ledger_address
 from farthing.gateway.ledger_options import ledger_options
+from farthing.gateway.model_sections import HttpConfig, RecordedConfig, ReplicaConfig
 from farthing.gateway.server import without_otel
 from farthing.gateway.service import ServedPlan
 from farthing.gateway.tls import tls_context

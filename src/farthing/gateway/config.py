@@ -7,19 +7,31 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from farthing.core.errors import ConfigError
-from farthing.cost.calls import PRICED as PRICED_CALLS
 from farthing.gateway._toml import key_lines
-
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
-Name = Annotated[str, msgspec.Meta(min_length=1)]
+from farthing.gateway.model_sections import (
+    KINDS,
+    BreakerConfig,
+    ModelConfig,
+    PriceConfig,
+    PriceEntry,
+    ReplicaConfig,
+)
+from farthing.gateway.sections import (
+    GatewayConfig,
+    LedgerConfig,
+    OnAlarm,
+    PlanConfig,
+    PlansConfig,
+    Section,
+    Stickiness,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][\w.:/@#+-]{0,127}", re.ASCII)
 _SECTIONS = ("gateway", "ledger", "models", "plans")
@@ -27,292 +39,7 @@ _PATH_IN_ERROR = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re
 _FIELD_IN_ERROR = re.compile(r"unknown field `(?P<field>[^`]*)`")
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class GatewayConfig(_Section, frozen=True, kw_only=True):
-    """How requests come in.
-
-    Attributes:
-        host: address to listen on.
-        port: 0 takes any free one.
-        token_env: environment variable with the token that clients must send.
-        keys: whether clients must send a key made by `farthing keys create`.
-        allow_open: whether other machines may come in without a token or key.
-        answer: how final answers are read from texts for the ledger.
-        max_body_mb: largest request, in megabytes of 1,048,576 bytes.
-        request_timeout_s: seconds for a request in all.
-        keepalive_s: seconds between signs of life while a plan decides.
-        shutdown_s: seconds that requests in flight are given on shutdown.
-        store_prompts: whether prompts and answers go into the ledger.
-        budget_webhook_env: environment variable with the address that is told of soft budgets
-            that are exceeded.
-        max_connections: of clients, in each worker.
-        read_timeout_s: seconds for a request's head, and between two pieces of its body.
-        write_timeout_s: seconds within which a client must take something of its answer.
-        tls_cert, tls_key: files in PEM format, for HTTPS.
-        metrics_open: whether `/metrics` is for everybody.
-        traces: whether spans are sent to OpenTelemetry.
-        log: whether every operation is logged, and in which form.
-    """
-
-    host: Name = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080
-    token_env: Name | None = None
-    keys: bool = False
-    allow_open: bool = False
-    answer: Name = "text"
-    max_body_mb: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 20
-    request_timeout_s: Seconds = 600
-    keepalive_s: Seconds = 3
-    shutdown_s: Seconds = 30
-    store_prompts: bool = True
-    budget_webhook_env: Name | None = None
-    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 10_000
-    read_timeout_s: Seconds = 30
-    write_timeout_s: Seconds = 60
-    tls_cert: Name | None = None
-    tls_key: Name | None = None
-    metrics_open: bool = False
-    traces: bool = False
-    log: Literal["text", "json", "off"] = "off"
-
-
-class LedgerConfig(_Section, frozen=True, kw_only=True):
-    """Where it is booked: one of a file's path, a database's URL and a variable that holds one.
-
-    Attributes:
-        path: of an SQLite file, "farthing.db" if nothing is named.
-        url: of a PostgreSQL database, without a password.
-        url_env: the environment variable that holds such a URL, with or without a password.
-        sync: "relaxed" finishes answers before they are booked on disk.
-        on_ledger_failure: whether requests are refused while the ledger cannot be written, or
-            booked in the journal `spool`.
-        keep, keep_texts: days after which operations, or only their texts, are removed, such as
-            "400d"; None is never.
-    """
-
-    path: Name | None = None
-    url: Name | None = None
-    url_env: Name | None = None
-    sync: Literal["full", "relaxed"] = "full"
-    on_ledger_failure: Literal["refuse", "spool"] = "refuse"
-    spool: Name = "farthing.spool"
-    keep: Name | None = None
-    keep_texts: Name | None = None
-
-
-Stickiness = Literal["escalate", "off"]
-OnAlarm = Literal["widen", "warn"]
-Level = Annotated[float, msgspec.Meta(gt=0, lt=1)]
-
-
-class PlansConfig(_Section, frozen=True, kw_only=True):
-    """Which plans are served, beside those that have a table of their own.
-
-    Attributes:
-        sticky: whether sessions go on with the stronger model that they came to.
-        on_alarm: what becomes of a plan whose certificate is found not to hold: it is answered
-            by its strongest model, or goes on.
-        alarm_level: the chance of a false alarm over a plan file's whole life.
-    """
-
-    files: tuple[Name, ...] = ()
-    sticky: Stickiness = "escalate"
-    on_alarm: OnAlarm = "widen"
-    alarm_level: Level = 0.01
-
-
-class PlanConfig(_Section, frozen=True, kw_only=True):
-    """A plan without a file: a policy, which promises nothing.
-
-    Attributes:
-        answer: how final answers are read from texts.
-        sticky: as that of all plans, for this one.
-        params: the policy's own keys.
-    """
-
-    kind: str
-    answer: Name = "text"
-    sticky: Stickiness | None = None
-    params: dict[str, Any] = {}
-
-
-class PriceConfig(_Section, frozen=True, kw_only=True):
-    """A price: USD per million tokens, per call (`request`), or per second of the call.
-
-    `web_search` and `file_search` are USD for each that the model makes within an answer.
-    """
-
-    input: Decimal | None = None
-    output: Decimal | None = None
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-    cache_write_1h: Decimal | None = None
-    reasoning: Decimal | None = None
-    input_audio: Decimal | None = None
-    output_audio: Decimal | None = None
-    input_image: Decimal | None = None
-    request: Decimal | None = None
-    per_second: Decimal | None = None
-    web_search: Decimal | None = None
-    file_search: Decimal | None = None
-
-    def __post_init__(self) -> None:
-        tokens = [name for name in TOKEN_PRICES if getattr(self, name) is not None]
-        if tokens or self.per_second is None:
-            for name in ("input", "output"):
-                if getattr(self, name) is None:
-                    raise ValueError(f"missing key {name}")
-
-
-class PriceEntry(PriceConfig, frozen=True, kw_only=True):
-    """One of a model's prices, and when it holds.
-
-    Attributes:
-        since: first day, in UTC; `from` in the file.
-        above: it holds for requests with more input tokens than this.
-        service_tier: the service tier that it is for.
-    """
-
-    since: date | None = msgspec.field(name="from", default=None)
-    above: Annotated[int, msgspec.Meta(ge=0)] = 0
-    service_tier: Name | None = None
-
-    def __post_init__(self) -> None:
-        PriceConfig.__post_init__(self)
-        if self.above and self.per_second is not None:
-            raise ValueError("seconds have no price above a number of tokens")
-        for name in PRICED_CALLS:
-            if self.above and getattr(self, name) is not None:
-                raise ValueError(f"{name} has no price above a number of tokens")
-
-
-TOKEN_PRICES = tuple(
-    name
-    for name in PriceConfig.__struct_fields__
-    if name not in ("request", "per_second", *PRICED_CALLS)
-)
-
-
-class TinyConfig(_Section, frozen=True, kw_only=True):
-    """One of the models in the package."""
-
-    kind: str
-    size: Literal["small", "mid", "large"]
-
-
-class RecordedConfig(_Section, frozen=True, kw_only=True):
-    """Answers from a recording; `model` is the recording's name for the model."""
-
-    kind: str
-    path: Name
-    model: Name
-    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    seed: int = 0
-
-
-class BreakerConfig(_Section, frozen=True, kw_only=True):
-    """When an upstream is left alone; see `farthing.models.breaker.BreakerRule`."""
-
-    failures: Annotated[int, msgspec.Meta(ge=0)] = 5
-    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
-    calls: Annotated[int, msgspec.Meta(ge=1)] = 20
-    window_s: Seconds = 30
-    pause_s: Seconds = 10
-
-
-class ReplicaConfig(_Section, frozen=True, kw_only=True):
-    """One of a model's upstreams; what it leaves out is as the model says."""
-
-    base_url: Name | None = None
-    model: Name | None = None
-    key_env: Name | None = None
-    headers: dict[str, str] | None = None
-    label: Name | None = None
-
-
-class HttpConfig(_Section, frozen=True, kw_only=True):
-    """An upstream, or several `replicas` at one price.
-
-    See `farthing.models.http.HttpModel` and `farthing.models.replicas.Upstreams`.
-    """
-
-    kind: str
-    api: Literal["openai", "anthropic"] = "openai"
-    base_url: Name | None = None
-    model: Name | None = None
-    key_env: Name | None = None
-    headers: dict[str, str] = {}
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 4096
-    timeout_s: Seconds = 120
-    connect_timeout_s: Seconds = 10
-    n: bool = True
-    stream_usage: bool = True
-    env_proxy: bool = False
-    on_disconnect: Literal["drain", "cancel"] = "drain"
-    drain_timeout_s: Seconds = 300
-    retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
-    retry_after_max_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 20
-    total_timeout_s: Seconds | None = None
-    affinity: Annotated[float, msgspec.Meta(ge=0)] = 2
-    breaker: BreakerConfig = BreakerConfig()
-    replicas: tuple[ReplicaConfig, ...] = ()
-    price: PriceConfig | None = None
-    prices: tuple[PriceEntry, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.price is not None and self.prices:
-            raise ValueError("state either price or prices")
-        if self.base_url is None:
-            if not self.replicas:
-                raise ValueError("missing key base_url")
-            for number, replica in enumerate(self.replicas):
-                if replica.base_url is None:
-                    raise ValueError(f"entry {number + 1} of replicas: missing key base_url")
-
-    @property
-    def upstreams(self) -> tuple[ReplicaConfig, ...]:
-        """Its replicas, with what the model says for all of them; at least one."""
-        return tuple(
-            ReplicaConfig(
-                base_url=replica.base_url or self.base_url,
-                model=replica.model or self.model,
-                key_env=replica.key_env or self.key_env,
-                headers=self.headers if replica.headers is None else replica.headers,
-                label=replica.label,
-            )
-            for replica in self.replicas or (ReplicaConfig(),)
-        )
-
-
-class LlamaConfig(_Section, frozen=True, kw_only=True):
-    """A GGUF file in this process; see `farthing.models.llama.LlamaModel`."""
-
-    kind: str
-    path: Name
-    context: Annotated[int, msgspec.Meta(ge=16, le=10_000_000)] = 4096
-    slots: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
-    threads: Annotated[int, msgspec.Meta(ge=1, le=512)] | None = None
-    draft: Name | None = None
-    system: Name | None = None
-    price: PriceConfig | None = None
-    prices: tuple[PriceEntry, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.price is not None and self.prices:
-            raise ValueError("state either price or prices")
-
-
-ModelConfig = TinyConfig | RecordedConfig | HttpConfig | LlamaConfig
-KINDS: dict[str, type[ModelConfig]] = {
-    "tiny": TinyConfig,
-    "http": HttpConfig,
-    "recorded": RecordedConfig,
-    "llama": LlamaConfig,
-}
-SectionType = TypeVar("SectionType", bound=_Section)
+SectionType = TypeVar("SectionType", bound=Section)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

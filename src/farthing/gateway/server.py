@@ -18,13 +18,14 @@ from aiohttp import web
 from farthing.core.errors import ConfigError
 from farthing.gateway.app import create_app
 from farthing.gateway.build import open_service
-from farthing.gateway.config import Config, HttpConfig
+from farthing.gateway.config import Config
 from farthing.gateway.config import load as read_config
 from farthing.gateway.connections import KEEPALIVE_S, Connections
 from farthing.gateway.door import Doors
 from farthing.gateway.listening import address, cannot_listen
 from farthing.gateway.logs import OperationLog
 from farthing.gateway.metrics import Metrics
+from farthing.gateway.model_sections import HttpConfig
 from farthing.gateway.reload import Reloader
 from farthing.gateway.service import Service
 from farthing.gateway.tls import tls_context

@@ -22,12 +22,12 @@ from farthing.cost import PriceBook
 from farthing.gateway.alerts import Alerts
 from farthing.gateway.bypass import BypassedOperation, SwitchReader, straightened
 from farthing.gateway.certificates import Alarm, Certificates, kind_of, with_alarms
-from farthing.gateway.config import GatewayConfig, OnAlarm
 from farthing.gateway.connections import Connections
 from farthing.gateway.endpoint import Call
 from farthing.gateway.errors import AccessError, ForbiddenError
 from farthing.gateway.health import healths
 from farthing.gateway.metrics import Metrics, Picture
+from farthing.gateway.sections import GatewayConfig, OnAlarm
 from farthing.gateway.visits import BYPASS
 from farthing.gateway.visits import current as visit
 from farthing.gateway.watching import WatchedLedger
