@@ -6,10 +6,10 @@ The samples are 64 answers of each tiny model to the same chains of one to six s
 temperatures 0.5 and 1, and those of the recordings in DIR that have 16 or more a question. Each
 question's samples come in so many random orders, the same for all rules, and are voted in full and
 with every rule, at most 16 and at most 64 (or as many as there are). A row is a rule: the share of
-the full vote's samples that it takes, what it adds to the full vote's accuracy in points with a
-95 % interval (over questions, paired), and how often its answer is another one. With --keep the
-tiny models' answers are saved in FOLDER, and read from there the next time: drawing them takes five
-minutes.
+the full vote's samples that it takes, in how many rounds of calls at once, what it adds to the full
+vote's accuracy in points with a 95 % interval (over questions, paired), and how often its answer is
+another one. The last table has the least and the most of each rule over all of these. With --keep
+the tiny models' answers are saved in FOLDER, and read from there the next time. Ten minutes.
 """
 
 from __future__ import annotations
@@ -97,11 +97,36 @@ def of_recordings(directory: Path) -> Iterator[Samples]:
             yield Samples(f"{path.stem}: {model}", drawn.answers[0], drawn.correct(0))
 
 
-def rows(samples: Samples, places: int, orders: int) -> list[list[str]]:
-    """The table's rows for votes of so many places."""
+@dataclass(frozen=True)
+class Row:
+    """A rule on one set of samples; `share` of the samples, `other` of the answers, in percent."""
+
+    rule: str
+    share: float
+    rounds: float
+    gain: float
+    interval: tuple[float, float]
+    other: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is the full vote within a point, at under half its samples."""
+        return self.share < 50 and -1 <= self.interval[0] <= self.interval[1] <= 1
+
+    def told(self) -> list[str]:
+        """As a row of a table."""
+        low, high = self.interval
+        return [
+            self.rule, f"{self.share:.0f}", f"{self.rounds:.1f}", f"{self.gain:+.2f}",
+            f"{low:+.2f} to {high:+.2f}", f"{self.other:.1f}", "yes" if self.holds else "",
+        ]  # fmt: skip
+
+
+def rows(samples: Samples, places: int, orders: int) -> tuple[float, list[Row]]:
+    """The full vote's accuracy, and the table's rows, for votes of so many places."""
     rng, n = np.random.default_rng(SEED), len(samples.answers)
     codes, every = numbered(samples.answers), np.arange(n)
-    sums = {name: np.zeros((3, n)) for name in RULES}
+    sums = {name: np.zeros((4, n)) for name in RULES}
     full = np.zeros(n)
     for _ in range(orders):
         order = np.argsort(rng.random(codes.shape), axis=1)[:, :places]
@@ -111,21 +136,28 @@ def rows(samples: Samples, places: int, orders: int) -> list[list[str]]:
         full += right[every, whole]
         for name, rule in RULES.items():
             did = stopped(rule, votes)
+            rounds = sum(np.bincount(asked, minlength=n) for asked, _ in did.batches)
             gained = right[every, did.place] - right[every, whole]
             other = answers[every, did.place] != answers[every, whole]
-            sums[name] += [did.taken / places, gained, other]
-    told = [
-        ["all", "100", f"{full.mean() / orders:.3f}", "", "0", ""],
-    ]
-    for name, (taken, gained, other) in sums.items():
-        share, gain = taken.mean() / orders, 100 * gained / orders
-        low, high = mean_interval(gain)
-        held = "yes" if share < 0.5 and -1 <= low <= high <= 1 else ""
-        told.append([
-            name, f"{100 * share:.0f}", f"{gain.mean():+.2f}", f"{low:+.2f} to {high:+.2f}",
-            f"{100 * other.mean() / orders:.1f}", held,
-        ])  # fmt: skip
-    return told
+            sums[name] += [did.taken / places, rounds, gained, other]
+    told = []
+    for name, values in sums.items():
+        taken, rounds, gained, other = values.mean(axis=1) / orders
+        interval = mean_interval(100 * values[2] / orders)
+        told.append(Row(name, 100 * taken, rounds, 100 * gained, interval, 100 * other))
+    return float(full.mean() / orders), told
+
+
+def summary(rule: str, found: list[Row]) -> list[str]:
+    """The least and the most of a rule."""
+    shares, rounds, gains, others = (
+        [getattr(row, name) for row in found] for name in ("share", "rounds", "gain", "other")
+    )
+    return [
+        rule, f"{min(shares):.0f} to {max(shares):.0f}", f"{min(rounds):.1f} to {max(rounds):.1f}",
+        f"{min(gains):+.2f} to {max(gains):+.2f}", f"{max(others):.1f}",
+        f"{sum(row.holds for row in found)} of {len(found)}",
+    ]  # fmt: skip
 
 
 def main() -> None:
@@ -141,20 +173,21 @@ def main() -> None:
     sources = list(of_tiny(arguments.problems, arguments.keep))
     if arguments.directory is not None:
         sources += of_recordings(arguments.directory)
-    columns = [
-        "rule",
-        "samples, %",
-        "right, points",
-        "95 %",
-        "other answer, %",
-        "within, under half",
-    ]
+    columns = ["rule", "samples, %", "rounds", "points", "95 %", "other answer, %", "holds"]
+    found: dict[tuple[int, str], list[Row]] = {}
     for samples in sources:
         have = samples.answers.shape[1]
-        for places in sorted({min(size, have) for size in (FEWEST, SAMPLES)}):
-            told = rows(samples, places, arguments.orders)
-            print(f"\n{samples.name}: {len(samples.answers)} questions, votes of {places}\n")
-            print(markdown(columns, told))
+        for size in (FEWEST, SAMPLES):
+            accuracy, told = rows(samples, min(size, have), arguments.orders)
+            print(f"\n{samples.name}: {len(samples.answers)} questions, votes of {min(size, have)}")
+            print(f"of which {100 * accuracy:.1f} % are right\n")
+            print(markdown(columns, [row.told() for row in told]), flush=True)
+            for row in told:
+                found.setdefault((size, row.rule), []).append(row)
+    for size in (FEWEST, SAMPLES):
+        print(f"\nAll {len(sources)}, votes of {size}, or as many as there are\n")
+        told_all = [summary(rule, found[size, rule]) for rule in RULES]
+        print(markdown([*columns[:4], *columns[5:]], told_all))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from time import perf_counter
 from typing import Any
 
+from farthing.core.money import Cost
 from farthing.core.response import Basis, Chunk, Response, Sample
 from farthing.core.usage import Usage
 
@@ -31,6 +32,7 @@ class StreamReader:
         self._tier: str | None = None
         self._upstream_id: str | None = None
         self._calls: Mapping[str, int] = {}
+        self._cost: Cost | None = None
         self._ttft: float | None = None
 
     async def read(self, upstream: AsyncIterator[Chunk]) -> None:
@@ -79,6 +81,7 @@ class StreamReader:
             tuple(self._sample(index) for index in indices),
             usage=self._usage,
             usage_basis=self._basis,
+            cost=self._cost,
             ttft_s=self._ttft,
             upstream_id=self._upstream_id,
             service_tier=self._tier,
@@ -96,6 +99,8 @@ class StreamReader:
             self._ends[chunk.index] = chunk
         if chunk.usage is not None:
             self._usage, self._basis = chunk.usage, chunk.usage_basis
+        if chunk.cost is not None:
+            self._cost = chunk.cost
         if chunk.billed_calls:
             self._calls = chunk.billed_calls
         if chunk.service_tier is not None:
@@ -105,6 +110,8 @@ class StreamReader:
 
     def _sample(self, index: int) -> Sample:
         end = self._ends.get(index, Chunk())
+        if end.sample is not None:
+            return end.sample
         pieces = self._tool_calls.get(index)
         return Sample(
             "".join(self._texts.get(index, ())),

@@ -41,6 +41,7 @@ class ModelCard:
         retry_after_max_s: seconds that an upstream may ask to be left alone for before a retry;
             a call that it asks to make later than that fails.
         total_timeout_s: seconds for a call with all its retries; None for no limit.
+        most_cost: the most that a call for one sample can cost, where the model knows it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ModelCard:
     retries: int = 0
     retry_after_max_s: float = 20.0
     total_timeout_s: float | None = None
+    most_cost: Cost | None = None
 
 
 @runtime_checkable

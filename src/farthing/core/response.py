@@ -127,6 +127,9 @@ class Chunk:
         tool_calls: new pieces of tool calls of sample `index`, as in OpenAI's chat streams.
         last: whether it is the stream's end, which is held back until all is booked.
         upstream_id: as that of `Response`; set as soon as it is known.
+        cost: of all so far, from models that know their own cost.
+        sample: the whole of sample `index`, set with finish_reason by models that know more of
+            it than its text (recordings).
     """
 
     text: str = ""
@@ -144,3 +147,5 @@ class Chunk:
     upstream_id: str | None = None
     tool_calls: Sequence[Mapping[str, Any]] = ()
     last: bool = False
+    cost: Cost | None = None
+    sample: Sample | None = None

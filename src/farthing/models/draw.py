@@ -106,7 +106,7 @@ class Draw:
         """What the prompt alone cost, in picodollars, shape (questions, samples).
 
         The model's prices are recovered from its rows: cost must be an exact linear function of
-        the token counts. DataError where it is not, or where counts are missing.
+        the token counts, and one only. DataError where it is not, or where counts are missing.
         """
         name, path = self.models[model], self.recording.path
         help_ = "; plan with --sampling calls, which needs no prices"
@@ -125,9 +125,10 @@ class Draw:
             raise DataError(f"{path}: model {name!r} has rows without token counts{help_}")
         features = np.stack([tokens_in - cached, cached, tokens_out], axis=-1).reshape(-1, 3)
         cost = self.cost[model].ravel().astype(float)
-        rates, *_ = np.linalg.lstsq(features, cost, rcond=None)
+        rates, _, rank, _ = np.linalg.lstsq(features, cost, rcond=None)
         error = np.abs(features @ rates - cost).max()
-        if error > 1e-6 * max(cost.max(), 1.0) + 1.0 or (rates < -1e-3).any():
+        many = rank < features.any(axis=0).sum()  # such as of prompts and answers of one length
+        if many or error > 1e-6 * max(cost.max(), 1.0) + 1.0 or (rates < -1e-3).any():
             raise DataError(
                 f"{path}: the recorded costs of model {name!r} do not follow from its token counts "
                 f"by fixed prices, so the prompt's share of them is unknown{help_}"

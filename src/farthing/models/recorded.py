@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from farthing.core.errors import RequestError
+import numpy as np
+
+from farthing.core.errors import DataError, RequestError
 from farthing.core.money import Cost
 from farthing.core.protocols import ModelCard
 from farthing.core.request import Request
-from farthing.core.response import Chunk, Response, Sample
+from farthing.core.response import Basis, Chunk, Response, Sample
 from farthing.core.usage import Usage
 from farthing.models.draw import Draw
+from farthing.models.pacing import Pace
 from farthing.models.recording import Ints
 
 FORMAT = {
@@ -27,31 +30,37 @@ class RecordedModel:
     A question is found by `Request.question`, else by its prompt. When its samples are used up
     they come again from the first. With `n` in one request the prompt is billed once, where
     the recording tells the price of prompts.
+
+    Streams take their time in tokens, which passes on no clock: of those that run side by side
+    the shortest ends first. One that is broken off then costs its prompt and its tokens up to
+    there. Where the price of prompts is not told, streams are read to their end.
     """
 
     def __init__(self, draw: Draw, model: str, name: str | None = None) -> None:
         """The model called `model` in the recording; UnknownModelError is the caller's."""
         self._draw = draw
         self._index = draw.models.index(model)
-        self._input_cost: Ints | None = None
+        self._input_cost: Ints | None
+        try:
+            self._input_cost = draw.input_cost(self._index)
+        except DataError:
+            self._input_cost = None
         self._next: dict[int, int] = {}
+        self._pace = Pace()
         self._places = _places(draw)
         self._table = _Rows(draw, self._index)
-        self.card = ModelCard(name or model, price_source="recording", n=True)
+        priced = self._input_cost is not None
+        self.card = ModelCard(
+            name or model,
+            price_source="recording",
+            n=priced,
+            on_disconnect="cancel" if priced else "drain",
+            most_cost=Cost(int(draw.cost[self._index].max())),
+        )
 
     async def complete(self, request: Request) -> Response:
         """The next `request.n` samples; RequestError for a question that is not recorded."""
-        question = find(self._places, request)
-        have = self._draw.samples[self._index]
-        begin = self._next.get(question, 0)
-        places = [(begin + i) % have for i in range(request.n)]
-        self._next[question] = (begin + request.n) % have
-        costs = self._draw.cost[self._index][question]
-        pico = int(sum(costs[place] for place in places))
-        if request.n > 1:
-            if self._input_cost is None:
-                self._input_cost = self._draw.input_cost(self._index)
-            pico -= int(sum(self._input_cost[question, place] for place in places[1:]))
+        question, places = self._take(request)
         samples = tuple(self._table.sample(question, place) for place in places)
         usage = self._table.usage(question, places)
         return Response(
@@ -59,22 +68,61 @@ class RecordedModel:
             samples,
             usage=usage,
             usage_basis="unknown" if usage is None else "exact",
-            cost=Cost(pico),
+            cost=self._cost(question, places),
             latency_s=self._table.latency(question, places),
         )
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        """The answer in one piece, then its usage."""
-        response = await self.complete(request)
-        for index, sample in enumerate(response.samples):
-            yield Chunk(
-                sample.text,
-                index,
-                sample.finish_reason or "stop",
-                mean_logprob=sample.mean_logprob,
-                min_logprob=sample.min_logprob,
-            )
-        yield Chunk(usage=response.usage, usage_basis=response.usage_basis)
+        """Each sample in one piece at its end; usage and cost so far whenever another ends."""
+        question, places = self._take(request)
+        samples = [self._table.sample(question, place) for place in places]
+        lengths = self._table.lengths(question, places)
+        left = sorted(range(len(samples)), key=lengths.__getitem__)
+        begun, passed = self._pace.now, 0
+        while left:
+            if lengths[left[0]] > passed:
+                passed = await self._pace.moment(begun + lengths[left[0]]) - begun
+            while left and lengths[left[0]] <= passed:
+                index = left.pop(0)
+                sample = samples[index]
+                yield Chunk(
+                    sample.text,
+                    index,
+                    sample.finish_reason or "stop",
+                    mean_logprob=sample.mean_logprob,
+                    min_logprob=sample.min_logprob,
+                    output_tokens=sample.output_tokens,
+                    sample=sample,
+                )
+            if left and self._input_cost is not None:
+                usage = self._table.usage(question, places, passed)
+                cost = self._cost(question, places, passed)
+                yield Chunk(usage=usage, usage_basis="exact", cost=cost)
+        usage = self._table.usage(question, places)
+        basis: Basis = "unknown" if usage is None else "exact"
+        yield Chunk(usage=usage, usage_basis=basis, cost=self._cost(question, places))
+
+    def _take(self, request: Request) -> tuple[int, list[int]]:
+        """The request's question, and which of its samples are next."""
+        question = find(self._places, request)
+        have = self._draw.samples[self._index]
+        begin = self._next.get(question, 0)
+        self._next[question] = (begin + request.n) % have
+        return question, [(begin + i) % have for i in range(request.n)]
+
+    def _cost(self, question: int, places: list[int], tokens: int | None = None) -> Cost:
+        """Of one call for these samples, of each of which so many tokens were written, or all."""
+        costs = self._draw.cost[self._index][question, places]
+        if tokens is None and len(places) == 1:
+            return Cost(int(costs[0]))
+        if self._input_cost is None:
+            self._input_cost = self._draw.input_cost(self._index)
+        prompts = self._input_cost[question, places]
+        written = costs - prompts
+        if tokens is not None:
+            lengths = np.maximum(self._table.lengths(question, places), 1)
+            written = written * np.minimum(tokens, lengths) // lengths
+        return Cost(int(prompts[0] + written.sum()))
 
 
 class RecordedSignal:
@@ -152,8 +200,8 @@ class _Rows:
             columns={name: self._columns[name][at] for name in self._extra},
         )
 
-    def usage(self, question: int, places: list[int]) -> Usage | None:
-        """Tokens of one call for these samples; the prompt counts once."""
+    def usage(self, question: int, places: list[int], tokens: int | None = None) -> Usage | None:
+        """Tokens of one call for these samples, so many of each at most; the prompt counts once."""
         total: Usage | None = None
         for place in places:
             at = question * self._width + place
@@ -163,17 +211,26 @@ class _Rows:
             first = total is None
             one = Usage.from_inclusive(
                 tokens_in if first else 0,
-                tokens_out,
+                _up_to(tokens, tokens_out),
                 cached_tokens=(self._get("cached_tokens", at) or 0) if first else 0,
-                reasoning_tokens=self._get("reasoning_tokens", at) or 0,
+                reasoning_tokens=_up_to(tokens, self._get("reasoning_tokens", at) or 0),
             )
             total = one if total is None else total + one
         return total
+
+    def lengths(self, question: int, places: list[int]) -> list[int]:
+        """Output tokens of each, 0 where they are not told."""
+        at = question * self._width
+        return [int(self._get("output_tokens", at + place) or 0) for place in places]
 
     def latency(self, question: int, places: list[int]) -> float | None:
         """Seconds of one call: that of its slowest sample."""
         each = [self._get("latency_s", question * self._width + place) for place in places]
         return None if any(seconds is None for seconds in each) else max(each)
+
+
+def _up_to(most: int | None, tokens: int) -> int:
+    return tokens if most is None else min(most, tokens)
 
 
 def _places(draw: Draw) -> dict[str, int]:

@@ -111,6 +111,8 @@ class Short:
                 tokens += chunk.tokens or ()
                 if chunk.finish_reason is not None:
                     end = chunk
+        if end is not None and end.sample is not None:
+            return operation.read(end.sample)
         sample = Sample("".join(texts), tokens=tuple(tokens) or None)
         if end is not None:
             sample = replace(

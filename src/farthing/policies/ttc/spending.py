@@ -165,8 +165,11 @@ class Spending:
 def worst_cost(operation: Operation, model: str, request: Request) -> Cost | None:
     """The most that one sample can cost; None if nothing limits it, or the price is unknown.
 
-    The prompt is taken to have a token for each byte at most, and not to be cached.
+    It is what the model's card says, or reckoned from tokens: the prompt is taken to have one for
+    each byte at most, and not to be cached.
     """
+    if (most := operation.card(model).most_cost) is not None:
+        return most
     rates, output = operation.rates(model), most_tokens(operation, model, request)
     if rates is None or output is None or request.extra.get("tools"):
         return None
