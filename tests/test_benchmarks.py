@@ -56,6 +56,11 @@ def test_step_search():
     assert "| power-smc 16, vote |" in done.stdout
 
 
+def test_its_hub_bridge():
+    done = run("its_hub_bridge.py", "--problems", 2)
+    assert "| its_hub: particle-filtering |" in done.stdout
+
+
 def test_guarantees(tmp_path):
     llama = ("llama3.2-1b", "llama3.2-3b", "llama3.1-8b", "llama3.1-70b", "llama3.1-405b")
     names = {f"m{i}": model for i, model in enumerate(llama)}
