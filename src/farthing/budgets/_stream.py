@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from time import perf_counter
-from typing import Any
 
 from farthing.core.money import Cost
-from farthing.core.response import Basis, Chunk, Response, Sample
+from farthing.core.pieces import Pieces
+from farthing.core.response import Basis, Chunk, Response
 from farthing.core.usage import Usage
 
 _AHEAD = 64  # chunks that are read before the consumer has asked for them
@@ -24,9 +24,7 @@ class StreamReader:
         self._news: asyncio.Future[None] | None = None  # what the consumer waits for
         self._room: asyncio.Future[None] | None = None  # what the reading task waits for
         self._left = self._ended = False
-        self._texts: dict[int, list[str]] = {}
-        self._ends: dict[int, Chunk] = {}
-        self._tool_calls: dict[int, list[Mapping[str, Any]]] = {}
+        self._pieces = {0: Pieces()}  # by the index of the sample
         self._usage: Usage | None = None
         self._basis: Basis = "unknown"
         self._tier: str | None = None
@@ -75,10 +73,9 @@ class StreamReader:
 
     def response(self) -> Response:
         """The answer as far as it has been read; without usage unless the model told it."""
-        indices = sorted({0, *self._texts, *self._ends, *self._tool_calls})
         return Response(
             self._model,
-            tuple(self._sample(index) for index in indices),
+            tuple(self._pieces[index].sample() for index in sorted(self._pieces)),
             usage=self._usage,
             usage_basis=self._basis,
             cost=self._cost,
@@ -89,14 +86,12 @@ class StreamReader:
         )
 
     def _add(self, chunk: Chunk) -> None:
-        if chunk.text:
-            self._texts.setdefault(chunk.index, []).append(chunk.text)
-        if chunk.tool_calls:
-            self._tool_calls.setdefault(chunk.index, []).extend(chunk.tool_calls)
+        pieces = self._pieces.get(chunk.index)
+        if pieces is None:
+            pieces = self._pieces[chunk.index] = Pieces()
+        pieces.add(chunk)
         if self._ttft is None and (chunk.text or chunk.tool_calls):
             self._ttft = perf_counter() - self._started
-        if chunk.finish_reason is not None:
-            self._ends[chunk.index] = chunk
         if chunk.usage is not None:
             self._usage, self._basis = chunk.usage, chunk.usage_basis
         if chunk.cost is not None:
@@ -108,40 +103,10 @@ class StreamReader:
         if chunk.upstream_id is not None:
             self._upstream_id = chunk.upstream_id
 
-    def _sample(self, index: int) -> Sample:
-        end = self._ends.get(index, Chunk())
-        if end.sample is not None:
-            return end.sample
-        pieces = self._tool_calls.get(index)
-        return Sample(
-            "".join(self._texts.get(index, ())),
-            finish_reason=end.finish_reason,
-            mean_logprob=end.mean_logprob,
-            min_logprob=end.min_logprob,
-            output_tokens=end.output_tokens,
-            fields={"tool_calls": join_tool_calls(pieces)} if pieces else {},
-        )
-
 
 def _wake(waiting: asyncio.Future[None] | None) -> None:
     if waiting is not None and not waiting.done():
         waiting.set_result(None)
-
-
-def join_tool_calls(pieces: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The whole tool calls of a sample from their pieces in a stream, as in OpenAI's chat."""
-    calls: dict[Any, dict[str, Any]] = {}
-    for piece in pieces:
-        told = piece.get("function")
-        function = told if isinstance(told, Mapping) else {}
-        call = calls.setdefault(piece.get("index"), {"id": None, "type": "function"})
-        whole = call.setdefault("function", {"name": None, "arguments": ""})
-        for name in ("id", "type"):
-            call[name] = piece.get(name) or call[name]
-        whole["name"] = function.get("name") or whole["name"]
-        if isinstance(function.get("arguments"), str):
-            whole["arguments"] += function["arguments"]
-    return list(calls.values())
 
 
 class StreamLimit:

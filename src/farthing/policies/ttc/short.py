@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from farthing.core.errors import UpstreamError
+from farthing.core.pieces import Pieces
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
-from farthing.core.response import Response, Sample, TokenLogprob
+from farthing.core.response import Response, Sample
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.drawing import as_finished
 from farthing.policies.ttc.searching import built, params_of
@@ -102,27 +103,11 @@ class Short:
 
     async def _read(self, request: Request, operation: Operation) -> Sample:
         """One answer, streamed, so that it can be cut off where it stands."""
-        texts: list[str] = []
-        tokens: list[TokenLogprob] = []
-        end = None
-        async with aclosing(operation.stream(self.model, request, node=self.kind)) as pieces:  # type: ignore[type-var]
-            async for chunk in pieces:
-                texts.append(chunk.text)
-                tokens += chunk.tokens or ()
-                if chunk.finish_reason is not None:
-                    end = chunk
-        if end is not None and end.sample is not None:
-            return operation.read(end.sample)
-        sample = Sample("".join(texts), tokens=tuple(tokens) or None)
-        if end is not None:
-            sample = replace(
-                sample,
-                finish_reason=end.finish_reason,
-                mean_logprob=end.mean_logprob,
-                min_logprob=end.min_logprob,
-                output_tokens=end.output_tokens,
-            )
-        return operation.read(sample)
+        pieces = Pieces()
+        async with aclosing(operation.stream(self.model, request, node=self.kind)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                pieces.add(chunk)
+        return operation.read(pieces.sample())
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters."""
