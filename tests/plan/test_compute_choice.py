@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import farthing.cli.plan_compute  # noqa: F401
 from farthing.budgets.operation import Operation
-from farthing.cli._app import app
+from farthing.cli._app import app, run
 from farthing.core.errors import CalibrationError, DataError, InfeasibleError
 from farthing.core.money import Cost
 from farthing.core.protocols import ModelCard
@@ -265,3 +265,51 @@ class TestCommand:
         shown = CliRunner().invoke(app, asked)
         assert shown.exit_code == 0, shown.output
         assert "Together" in shown.output
+
+    @pytest.mark.parametrize(
+        ("options", "code", "message"),
+        [
+            (["--budget", "0.0001"], 3, "the cheapest options cost 0.001"),
+            (["--budget", "0"], 1, "budget must be above 0 USD, not 0"),
+            (["--budget", "much"], 1, "'much' is not an amount"),
+            (["--budget", "1", "--alpha", "2"], 1, "alpha must be between 0 and 1, not 2.0"),
+            (["--budget", "1", "--delta", "0"], 1, "delta must be between 0 and 1, not 0.0"),
+            (["--budget", "1", "--gain", "2"], 1, "least_gain must be between 0 and 1"),
+            (["--budget", "1", "--models", "gpt"], 1, "no rows of model 'gpt'; it has cheap, dear"),
+            (["--budget", "1", "--by", "sort"], 1, "no column 'sort'"),
+            (["--budget", "1", "--effort", "task"], 1, "--family names another one"),
+            (["--budget", "1", "--out", "nowhere"], 1, "nowhere: is no folder"),
+        ],
+    )
+    def test_mistakes_are_told(
+        self, options: list[str], code: int, message: str, tmp_path: Path, capsys: Any
+    ) -> None:
+        path = tmp_path / "r.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in made(200)))
+        asked = ["plan-compute", str(path), *options]
+        assert run(lambda: app(asked, standalone_mode=False)) == code
+        assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"cost_usd": None}, "column 'cost_usd' is null in all rows, want a number"),
+            ({"correct": None}, "correctness is not known of all answers"),
+            ({"answer": None}, "has no readable answer to any question"),
+        ],
+    )
+    def test_what_a_recording_lacks_is_told(
+        self, changes: dict[str, Any], message: str, tmp_path: Path, capsys: Any
+    ) -> None:
+        path = tmp_path / "r.jsonl"
+        path.write_text("".join(json.dumps({**row, **changes}) + "\n" for row in made(40)))
+        asked = ["plan-compute", str(path), "--budget", "1"]
+        assert run(lambda: app(asked, standalone_mode=False)) == 1
+        assert message in capsys.readouterr().err
+
+    def test_one_sample_a_question_leaves_no_votes(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in made(samples=1)))
+        shown = CliRunner().invoke(app, ["plan-compute", str(path), "--budget", "0.004"])
+        assert shown.exit_code == 0, shown.output
+        assert "no votes were among the choices" in shown.output

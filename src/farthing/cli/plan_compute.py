@@ -50,7 +50,7 @@ def plan_compute(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for a plan file a task.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw of samples and the split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the draw of samples and the split.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Choose model, effort, samples and stop rule for each task; say where samples stop paying.
@@ -90,7 +90,9 @@ def plan_compute(
     if as_json:
         print_json(_json(found, points))
     else:
-        _show(found, points)
+        _show(found, points, by or "task")
+        if max(drawn.samples) == 1:
+            out.print("One sample a question is recorded: no votes were among the choices.")
     if folder is not None:
         for one in found.classes:
             path = folder / f"{one.plan.name.replace('/', '-')}.toml"
@@ -98,12 +100,12 @@ def plan_compute(
             err.print(f"Wrote {path}")
 
 
-def _show(found: Choice, points: dict[str, list[Saturation]]) -> None:
+def _show(found: Choice, points: dict[str, list[Saturation]], by: str) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("task", "questions", "option", "samples", "right", "USD", "certified USD"):
-        table.add_column(column, justify="left" if column in ("task", "option") else "right")
+    for column in (by, "questions", "option", "samples", "right", "USD", "certified USD"):
+        table.add_column(column, justify="left" if column in (by, "option") else "right")
     for one in found.classes:
         certificate = one.plan.certificate
         table.add_row(

@@ -67,6 +67,8 @@ class Recording:
     def floats(self, name: str) -> Floats:
         """A numeric column with NaN for null; DataError if it is missing or not numeric."""
         column = self.column(name)
+        if pa.types.is_null(column.type):
+            raise DataError(f"{self.path}: column {name!r} is null in all rows, want a number")
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             raise DataError(f"{self.path}: column {name!r} is {column.type}, want a number")
         values: Floats = column.cast(pa.float64()).fill_null(float("nan")).to_numpy()

@@ -37,7 +37,7 @@ def variants(
     Raises DataError where a column is missing, differs between rows of one model, or tells
     no effort.
     """
-    families, told = labels(recording, models, family), labels(recording, models, effort)
+    told, families = labels(recording, models, effort), labels(recording, models, family)
     return {
         model: Variant(str(one), effort_of(value, recording, effort))
         for model, one, value in zip(models, families, told, strict=True)

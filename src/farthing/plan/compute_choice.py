@@ -121,6 +121,9 @@ def choose(
     """
     if budget <= Cost(0):
         raise DataError(f"the budget must be above 0 USD, not {budget}")
+    for said, value in (("alpha", alpha), ("delta", delta)):
+        if not 0 < value < 1:
+            raise DataError(f"{said} must be between 0 and 1, not {value}")
     drawn = draw(recording, list(models) if models else list(recording.models), samples, seed)
     right = rightness(drawn)
     if any(np.isnan(one).any() for one in right):

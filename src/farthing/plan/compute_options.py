@@ -113,6 +113,11 @@ def efforts(
 
     Raises DataError for columns that are missing or tell something else.
     """
+    if family == FAMILY and FAMILY not in recording.table.column_names:
+        raise DataError(
+            f"{recording.path}: no column {FAMILY!r} that names the model which is asked with "
+            "more or less effort; --family names another one"
+        )
     found = variants(recording, models, column, family)
     most = max(one.effort for one in found.values())
     least = min(one.effort for one in found.values())

@@ -18,6 +18,7 @@ from farthing.models.draw import Draw, draw
 from farthing.models.recorded import RecordedModel
 from farthing.models.recording import from_table
 from farthing.policies.ttc.course import course, numbered
+from farthing.policies.ttc.short import Short
 from farthing.policies.ttc.stops import stop_rule, stopped
 from farthing.policies.ttc.vote import SelfConsistency
 from farthing.signals.vote import Vote
@@ -79,6 +80,27 @@ def test_a_rule_is_the_served_policy(
 ) -> None:
     """With fewer samples recorded than are asked for, too: they come again."""
     equal_to_served(SelfConsistency("m", samples, *rule), made(seed, have))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(0, 999))
+def test_the_first_to_finish_are_the_served_policy(
+    samples: int, finished: int, have: int, seed: int
+) -> None:
+    policy, drawn = Short("m", max(samples, finished), finished), made(seed, have)
+    did = policy.decide(drawn)
+
+    async def serve() -> None:
+        for place, question in enumerate(drawn.recording.questions):
+            operation = Operation({"m": RecordedModel(drawn, "m")}, prices=PRICES)
+            told = await policy.answer(Request.ask("?", question=question), operation)
+            await operation.idle()
+            row = int(drawn.rows[0][place, did.place[place]])
+            assert told.samples[0].answer == drawn.recording.table["answer"][row].as_py()
+            assert operation.spent.pico == did.cost[place]
+            assert len(operation.attempts) == did.calls[place]
+
+    asyncio.run(serve())
 
 
 @pytest.mark.parametrize("rule", [("none", None), ("window", 3), ("doubling", 2)])
