@@ -172,6 +172,13 @@ def test_a_key_may_use_names_of_the_models_that_it_may_use(
     assert not service.may_use("climbing")
 
 
+def test_names_for_clients_are_not_for_plans(tmp_path: Path) -> None:
+    chain = '[plans.c]\nkind = "chain"\nlinks = [{ask = "vote-5-small"}, {ask = "large"}]\n'
+    (tmp_path / "farthing.toml").write_text(CONFIG + chain)
+    with pytest.raises(ConfigError, match=r"'vote-5-small' is not configured; such names are for"):
+        build_service(load(tmp_path / "farthing.toml"))
+
+
 def test_a_weighted_vote_needs_a_model_that_shows_log_probabilities(tmp_path: Path) -> None:
     claude = '[models.claude]\nkind = "http"\napi = "anthropic"\nbase_url = "http://127.0.0.1:9"\n'
     vote = '[plans.v]\nkind = "vote"\nmodel = "claude"\nstop = "none"\nweighted = true\n'

@@ -44,7 +44,7 @@ from farthing.gateway.model_sections import (
 from farthing.gateway.named_plans import NamedPlans
 from farthing.gateway.plan_checks import check_policy
 from farthing.gateway.service import Models, ServedPlan, Service
-from farthing.gateway.shortcuts import shortcut
+from farthing.gateway.shortcuts import form_of, shortcut
 from farthing.ledger import Ledger
 from farthing.ledger.keyring import KeyRing
 from farthing.models.breaker import BreakerRule
@@ -231,8 +231,10 @@ def _table_plan(config: Config, models: Mapping[str, Model], name: str) -> Serve
     called = models_of(policy)
     for model in called:
         if model not in models:
-            message = f"model {model!r} is not configured; add a table [models.{model}]"
-            raise config.error(message, *key)
+            what = f"add a table [models.{model}]"
+            if form_of(model):
+                what = "such names are for clients; within a plan write a table with its kind"
+            raise config.error(f"model {model!r} is not configured; {what}", *key)
     try:
         reader(table.answer)
         for part in policies_in(policy):
