@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import anthropic
 import msgspec
+import openai
 import pytest
 from aiohttp import web
 from anthropic import AsyncAnthropic
@@ -29,6 +32,7 @@ from farthing.models.http import HttpModel
 from farthing.policies import Cascade, Single, Stage
 
 UPSTREAM_TIMEOUT_S = 2.0  # long enough for a busy machine
+TLS = ssl.create_default_context()  # reading all certificates for each client takes long
 RATES = Rates.per_million("1", "10", cache_read="0.1")
 
 
@@ -75,13 +79,15 @@ class Gateway:
     clients: list[AsyncOpenAI | AsyncAnthropic] = field(default_factory=list)
 
     def anthropic(self, **settings: Any) -> AsyncAnthropic:
-        settings = {"api_key": "none", "max_retries": 0, **settings}
+        http = anthropic.DefaultAsyncHttpxClient(verify=TLS)
+        settings = {"api_key": "none", "max_retries": 0, "http_client": http, **settings}
         client = AsyncAnthropic(base_url=self.url, **settings)
         self.clients.append(client)
         return client
 
     def client(self, **settings: Any) -> AsyncOpenAI:
-        settings = {"api_key": "none", "max_retries": 0, **settings}
+        http = openai.DefaultAsyncHttpxClient(verify=TLS)
+        settings = {"api_key": "none", "max_retries": 0, "http_client": http, **settings}
         client = AsyncOpenAI(base_url=f"{self.url}/v1", **settings)
         self.clients.append(client)
         return client

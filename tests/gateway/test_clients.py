@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -282,16 +283,17 @@ async def test_completions_plain_and_streamed(gateway: Any) -> None:
 @pytest.mark.parametrize("model", MODELS)
 async def test_time_outs(gateway: Any, model: str) -> None:
     gateway.upstream.delay_s = 5
-    with pytest.raises(openai.APIStatusError) as late:
-        await gateway.client().chat.completions.create(model=model, messages=ASK)
-    assert late.value.status_code == 504
-    with pytest.raises(anthropic.APIStatusError) as also:
-        await gateway.anthropic().messages.create(model=model, messages=ASK, max_tokens=9)
-    assert also.value.status_code == 504
-    assert also.value.body["error"]["type"] == "timeout_error"
-    with pytest.raises(openai.APIStatusError) as too:
-        await gateway.client().responses.create(model=model, input="x")
-    assert too.value.status_code == 504
+    late, also, too = await asyncio.gather(
+        gateway.client().chat.completions.create(model=model, messages=ASK),
+        gateway.anthropic().messages.create(model=model, messages=ASK, max_tokens=9),
+        gateway.client().responses.create(model=model, input="x"),
+        return_exceptions=True,
+    )
+    assert isinstance(late, openai.APIStatusError)
+    assert isinstance(also, anthropic.APIStatusError)
+    assert isinstance(too, openai.APIStatusError)
+    assert [error.status_code for error in (late, also, too)] == [504] * 3
+    assert also.body["error"]["type"] == "timeout_error"
     assert [attempt.status for attempt in gateway.ledger.attempts] == ["failed"] * 3
 
 
