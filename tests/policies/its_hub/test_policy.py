@@ -344,6 +344,14 @@ def test_an_algorithm_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
             },
             "budget must be a multiple of beam_width, 2, not 3",
         ),
+        (
+            {
+                "algorithm": "beam-search",
+                "reward": EXACT,
+                "options": {"sg": STEPS, "beam_width": 0},
+            },
+            "budget must be a multiple of beam_width, 0, not 8",
+        ),
         ({"spending": {"dollars": 1}}, "unknown key 'dollars'"),
     ],
 )

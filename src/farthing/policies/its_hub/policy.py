@@ -87,7 +87,7 @@ class ItsHub:
         made = self._made(self.algorithm, self.options, {})
         for name in ("beam_width", "num_iterations"):
             among = getattr(made, name, 1)
-            if self.budget % among:
+            if among < 1 or self.budget % among:
                 raise ValueError(f"budget must be a multiple of {name}, {among}, not {self.budget}")
 
     @property
