@@ -17,6 +17,8 @@ from farthing.core.response import Chunk, Response
 from farthing.models.recording import Floats
 from farthing.models.tiny import TinyModel
 from farthing.models.tiny._decoding import Tally, cumulated, draws, log_softmax
+from farthing.models.tiny._engine import Floats as Floats32
+from farthing.models.tiny._heads import START, Heads, Running, Told, evidence, followed, shown
 from farthing.models.tiny.model import Asked
 
 _LIKELY = 0.01
@@ -25,10 +27,11 @@ _LIKELY = 0.01
 class Place:
     """What may follow a sequence of tokens."""
 
-    __slots__ = ("_cumulative", "likeliest", "logprobs", "values")
+    __slots__ = ("_cumulative", "_seen", "_told", "likeliest", "logprobs", "values")
 
-    def __init__(self, logprobs: Floats) -> None:
+    def __init__(self, logprobs: Floats, seen: Floats32) -> None:
         self.logprobs = logprobs
+        self._seen, self._told = seen, dict[int, Told]()
         self.values: list[float] = logprobs.tolist()
         self.likeliest = int(logprobs.argmax())
         self._cumulative: dict[float, list[float]] = {}
@@ -41,6 +44,14 @@ class Place:
         if summed is None:
             summed = self._cumulative[heat] = cumulated(self.logprobs, heat).tolist()
         return bisect_right(summed, draw * summed[-1])
+
+    def introspect(self, heads: Heads, token: int, running: Running, *, ends: bool) -> Told:
+        """What the heads say after `token`, which is counted in `running`."""
+        told = self._told.get(token)
+        if told is None:
+            seen = evidence(running, self.values[token], ends=ends)
+            told = self._told[token] = shown(heads.tell(self._seen[None], [seen])[0])
+        return told
 
 
 class Remembered:
@@ -72,8 +83,10 @@ class Remembered:
             level = following
 
     def _work_out(self, sequences: list[tuple[int, ...]]) -> list[Place]:
-        rows = log_softmax(self.model.read_all(sequences))
-        places = [Place(row) for row in rows]
+        stream: list[Floats32] = []
+        rows = log_softmax(self.model.read_all(sequences, stream=stream))
+        seen = self.model.heads.see(np.concatenate(stream, -1))
+        places = [Place(row, part) for row, part in zip(rows, seen, strict=True)]
         self._places.update(zip(sequences, places, strict=True))
         return places
 
@@ -87,6 +100,7 @@ class Called:
         rows: how many sequences each pass after the first went on with.
         output: tokens generated.
         cancelled: whether it was broken off.
+        heads: of how many sequences the heads said something in the first pass.
     """
 
     read: int
@@ -94,6 +108,7 @@ class Called:
     rows: list[int] = field(default_factory=list)
     output: int = 0
     cancelled: bool = False
+    heads: int = 0
 
 
 class Session:
@@ -113,12 +128,13 @@ class Session:
         self._remembered = remembered
         self._read: set[tuple[int, ...]] = set()
         self._whole: set[tuple[int, ...]] = set()
+        self._written: set[tuple[int, ...]] = set()
         self._busy = 0
 
     async def complete(self, request: Request) -> Response:
         """As `TinyModel.complete`."""
         asked = self.model.read(request)
-        tallies, call = asked.tallies(request.n), self._begin(asked)
+        tallies, call = asked.tallies(request.n, self._running(asked)), self._begin(asked)
         async for _ in self._decode(asked, request, tallies, call):
             pass
         return Response(
@@ -131,16 +147,26 @@ class Session:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """As `TinyModel.stream`."""
         asked = self.model.read(request)
-        tallies, call = asked.tallies(request.n), self._begin(asked)
+        tallies, call = asked.tallies(request.n, self._running(asked)), self._begin(asked)
         async for advanced in self._decode(asked, request, tallies, call):
             for index in advanced:
                 yield _chunk(tallies[index], index, logprobs=request.logprobs)
         yield Chunk(usage=asked.usage(call.held, tallies), usage_basis="exact")
 
     def _begin(self, asked: Asked) -> Called:
-        call = Called(len(asked.tokens), self._held(asked.tokens) if asked.prefix else 0)
+        known = asked.prefix and (not asked.heads or asked.tokens in self._written)
+        call = Called(len(asked.tokens), self._held(asked.tokens) if known else 0)
         self.calls.append(call)
         return call
+
+    def _running(self, asked: Asked) -> Running:
+        """That of the working which is gone on from, where the heads need it."""
+        running = START
+        if asked.heads:
+            for end in range(len(asked.tokens) - asked.prefix, len(asked.tokens)):
+                place = self._remembered[asked.tokens[:end]]
+                running = followed(running, place.values[asked.tokens[end]])
+        return running
 
     def _held(self, tokens: tuple[int, ...]) -> int:
         if tokens in self._whole:
@@ -162,6 +188,8 @@ class Session:
             self._whole.add(asked.tokens)
             drawn = draws(request.seed, n, asked.limit, asked.prefix).tolist() if heat else None
             going = list(range(n))
+            heads = self.model.heads if asked.heads else None
+            call.heads = (n if heat else 1) if heads else 0
             for position in range(asked.limit):
                 if position:
                     call.rows.append(len(going) if heat else 1)
@@ -176,7 +204,12 @@ class Session:
                     if asked.top:
                         tally.look(place.logprobs, asked.top)
                     full = position + 1 == asked.limit
-                    if tally.add(token, place.values[token], full=full) is None:
+                    ends = tally.add(token, place.values[token], full=full) is not None
+                    if heads:
+                        eos = token == self.model.eos
+                        tally.heads.append(place.introspect(heads, token, tally.running, ends=eos))
+                        self._written.add((*asked.tokens, *tally.tokens))
+                    if not ends:
                         left.append(index)
                     elif position and token != self.model.eos:
                         self._read.add((*asked.tokens, *tally.tokens[:-1]))

@@ -194,13 +194,16 @@ def passes(model: TinyModel, call: Called) -> list[tuple[int, int]]:
     """
     weights = BYTES * model.shape.parameters
     per_token = 2 * BYTES * model.shape.layers * model.shape.width
+    heads = model.heads.flops if call.heads else 0
     done = []
     if call.read > call.held:
         contexts = range(call.held + 1, call.read + 1)
-        done.append((sum(map(model.flops_per_token, contexts)), weights + per_token * call.read))
+        flops = sum(map(model.flops_per_token, contexts)) + call.heads * heads
+        done.append((flops, weights + per_token * call.read))
     for number, rows in enumerate(call.rows, 1):
         context = call.read + number
-        done.append((rows * model.flops_per_token(context), weights + rows * per_token * context))
+        flops = rows * model.flops_per_token(context, heads=bool(heads))
+        done.append((flops, weights + rows * per_token * context))
     return done
 
 

@@ -15,6 +15,7 @@ from farthing.core.errors import RequestError
 from farthing.core.response import Sample, TokenLogprob
 from farthing.models.tiny import _tokens
 from farthing.models.tiny._engine import Floats
+from farthing.models.tiny._heads import START, Running, Told, followed
 
 MOST_TOP = 20
 
@@ -48,17 +49,22 @@ class Tally:
     Args:
         stops: texts that end it; the text is cut before the first of them.
         parted: whether a space goes before the first character, since it continues a working.
+        running: log-probabilities of the working that it continues.
     """
 
-    __slots__ = ("_parted", "_stops", "finish_reason", "logprobs", "pieces", "shown", "text",
-                 "tokens", "top")  # fmt: skip
+    __slots__ = ("_parted", "_stops", "finish_reason", "heads", "logprobs", "pieces", "running",
+                 "shown", "text", "tokens", "top")  # fmt: skip
 
-    def __init__(self, stops: Sequence[str] = (), *, parted: bool = False) -> None:
+    def __init__(
+        self, stops: Sequence[str] = (), *, parted: bool = False, running: Running = START
+    ) -> None:
         self.text = ""
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.pieces: list[str] = []
         self.top: list[tuple[TokenLogprob, ...]] = []
+        self.heads: list[Told] = []
+        self.running = running
         self.finish_reason: str | None = None
         self.shown = 0
         self._stops, self._parted = stops, parted
@@ -72,6 +78,7 @@ class Tally:
         """Count a token; why the sample ends with it, or None."""
         self.tokens.append(token)
         self.logprobs.append(logprob)
+        self.running = followed(self.running, logprob)
         piece = self._spaced(token)
         self.text += piece
         self.pieces.append(piece)
@@ -115,6 +122,7 @@ class Tally:
             output_tokens=len(self.tokens),
             tokens=tuple(zip(self.pieces, self.logprobs, strict=True)) if logprobs else None,
             top=tuple(self.top) if logprobs and self.top else None,
+            fields={"heads": self.heads} if self.heads else {},
         )
 
 

@@ -184,13 +184,21 @@ class Weights:
         return cls(Shape.from_config(config), load_file(folder / "model.safetensors"))
 
     def forward(
-        self, cache: Cache, tokens: Ints, mask: NDArray[np.bool_] | None = None, *, last: bool
+        self,
+        cache: Cache,
+        tokens: Ints,
+        mask: NDArray[np.bool_] | None = None,
+        *,
+        last: bool,
+        stream: list[Floats] | None = None,
     ) -> Floats:
         """Read `tokens`, shape (B, T), into `cache`; logits (B, T, V), or (B, 1, V) if `last`.
 
         `mask[i, j]` says whether new token i sees new token j (it always sees itself and all
         that the cache held before); a token's position is that of the chain of tokens it sees.
-        None means a plain sequence. RequestError beyond the context window.
+        None means a plain sequence. Into `stream` goes the residual stream of the last token
+        after the first block, before the last feed-forward and at the end, each (B, E).
+        RequestError beyond the context window.
         """
         shape = self.shape
         batch, new = tokens.shape
@@ -229,9 +237,13 @@ class Weights:
                 scores += bias
             mixed = _softmax(scores) @ values
             x = x + mixed.swapaxes(1, 2).reshape(batch, new, shape.width) @ layer.out
+            if stream is not None and index + 1 == shape.layers:
+                stream.append(x[:, -1])
             gate_up = _normed(x, shape.norm_eps) @ layer.gate_up
             gate, up = gate_up[..., : shape.feed_forward], gate_up[..., shape.feed_forward :]
             x = x + (gate * (0.5 + 0.5 * np.tanh(0.5 * gate)) * up) @ layer.down
+            if stream is not None and index in (0, shape.layers - 1):
+                stream.append(x[:, -1])
         if last:
             x = x[:, -1:]
         logits: Floats = _normed(x, shape.norm_eps) @ self._head

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,17 @@ from farthing.models.tiny._decoding import (
     top_of,
 )
 from farthing.models.tiny._engine import Cache, Floats, Ints, Shape, Weights
-from farthing.models.tiny._held import Held
+from farthing.models.tiny._heads import (
+    START,
+    Heads,
+    Running,
+    Totals,
+    evidence,
+    followed,
+    heads_of,
+    shown,
+)
+from farthing.models.tiny._held import Held, Read
 
 TINY_SIZES: tuple[str, ...] = ("small", "mid", "large")
 WEIGHTS = Path(__file__).parent / "weights"
@@ -105,6 +116,7 @@ class Asked:
         limit: the most tokens that a sample may have.
         stops: texts that end a sample.
         top: how many likeliest tokens are wanted of each place.
+        heads: whether what the heads say is wanted.
     """
 
     tokens: tuple[int, ...]
@@ -113,10 +125,11 @@ class Asked:
     limit: int
     stops: tuple[str, ...]
     top: int
+    heads: bool
 
-    def tallies(self, n: int) -> list[Tally]:
-        """Empty ones of n samples."""
-        return [Tally(self.stops, parted=self.parted) for _ in range(n)]
+    def tallies(self, n: int, running: Running = START) -> list[Tally]:
+        """Empty ones of n samples; `running` is that of the working that they continue."""
+        return [Tally(self.stops, parted=self.parted, running=running) for _ in range(n)]
 
     def usage(self, held: int, tallies: list[Tally]) -> Usage:
         """What is billed where the first `held` tokens were still held."""
@@ -149,6 +162,11 @@ class TinyModel:
     tokens at each place, in whole answers alone; all 17 fit. Other fields of a request (`top_p`,
     ...) are ignored.
 
+    `extra["heads"]` true asks what the model says of its own working after each token: a list in
+    a sample's `fields["heads"]`, an entry a token, with `enough` and `joint` (see `_heads`), in
+    whole answers alone. It takes no pass more; but a working that the model has not written
+    itself, lately, is read from its beginning.
+
     Attributes:
         size: "small", "mid" or "large".
         card: its name is `tiny-` and the size; prices are in proportion to FLOPs per token.
@@ -162,6 +180,7 @@ class TinyModel:
         self.size = size
         self._weights = Weights.load(WEIGHTS / size)
         self._held = Held(_HELD_BYTES)
+        self._totals = Totals()
         self.shape: Shape = self._weights.shape
         self.vocabulary = self.shape.vocabulary
         self.eos = _tokens.EOS
@@ -170,17 +189,22 @@ class TinyModel:
             rates=price,
             price_source="FLOPs",
             context_window=self.shape.positions,
-            shows=frozenset({"text", "logprobs"}),
+            shows=frozenset({"text", "logprobs", "heads"}),
             n=True,
             on_disconnect="cancel",
         )
 
-    def flops_per_token(self, context: int = PRICED_CONTEXT) -> int:
+    @cached_property
+    def heads(self) -> Heads:
+        """What says `enough` and `joint`, loaded on first use."""
+        return Heads.load(WEIGHTS / self.size)
+
+    def flops_per_token(self, context: int = PRICED_CONTEXT, *, heads: bool = False) -> int:
         """FLOPs of one token that attends to `context` tokens, itself included, by formula.
 
-        See `Shape.flops_per_token` for what is counted.
+        See `Shape.flops_per_token` for what is counted; `heads` counts them too.
         """
-        return self.shape.flops_per_token(context)
+        return self.shape.flops_per_token(context) + (self.heads.flops if heads else 0)
 
     def encode(self, text: str) -> list[int]:
         """The prompt's tokens for the last chain in `text`; RequestError if there is none."""
@@ -235,14 +259,16 @@ class TinyModel:
         state.logits = logits[-1] if mask is None else None
         return logits
 
-    def read_all(self, sequences: Sequence[Sequence[int]]) -> Floats:
+    def read_all(
+        self, sequences: Sequence[Sequence[int]], *, stream: list[Floats] | None = None
+    ) -> Floats:
         """The logits after each of several sequences of one length, shape (n, vocabulary).
 
-        All are read in one pass, from their beginnings.
+        All are read in one pass, from their beginnings; `stream` is as of `Weights.forward`.
         """
         batch = np.asarray(sequences, np.int64)
         cache = Cache.empty(self.shape, len(batch))
-        return self._weights.forward(cache, batch, last=True)[:, 0]
+        return self._weights.forward(cache, batch, last=True, stream=stream)[:, 0]
 
     async def complete(self, request: Request) -> Response:
         """Answer with `request.n` samples; RequestError if the prompt has no readable chain.
@@ -267,9 +293,9 @@ class TinyModel:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """Answer token by token; each chunk has the usage so far, and one at the end has all."""
         asked = self.read(request)
-        tallies = asked.tallies(request.n)
-        cache, logits, held = self._prefill(asked)
-        for step in self._decode(asked, cache, logits, request, tallies):
+        cache, read, held, running = self._prefill(asked)
+        tallies = asked.tallies(request.n, running)
+        for step in self._decode(asked, cache, read, request, tallies):
             for index, _, logprob in step:
                 tally = tallies[index]
                 tokens = ((tally.pieces[-1], logprob),) if request.logprobs else None
@@ -332,39 +358,52 @@ class TinyModel:
             limit=room if request.max_tokens is None else min(room, request.max_tokens),
             stops=stops_of(request.extra.get("stop")),
             top=top_of(request.extra.get("top_logprobs")) if request.logprobs else 0,
+            heads=heads_of(request.extra.get("heads")),
         )
 
-    def _prefill(self, asked: Asked) -> tuple[Cache, Floats, int]:
-        """Read what is not held: cache and logits, shape (1, vocabulary), and how much was held."""
-        found = self._held.longest(asked.tokens) if asked.prefix else None
-        held, cache, logits = found or (0, Cache.empty(self.shape), None)
-        if logits is None or held < len(asked.tokens):
-            rest = np.asarray([asked.tokens[held:]], np.int64)
-            logits = self._weights.forward(cache, rest, last=True)[0, 0]
-            self._held.keep(asked.tokens, cache, logits)
-        return cache, logits[None], held
+    def _prefill(self, asked: Asked) -> tuple[Cache, Read, int, Running]:
+        """Read what is not held: cache, last token's reading, how much was held, and `Running`."""
+        tokens, prompt = asked.tokens, len(asked.tokens) - asked.prefix
+        known = self._totals.get(tokens) if asked.heads and asked.prefix else START
+        found = self._held.longest(tokens) if asked.prefix and known else None
+        held, cache, read = found or (0, Cache.empty(self.shape), None)
+        if read is None or held < len(tokens):
+            rest = np.asarray([tokens[held:]], np.int64)
+            stream: list[Floats] = []
+            logits = self._weights.forward(cache, rest, last=known is not None, stream=stream)[0]
+            read = logits[-1], np.concatenate(stream, -1)[0]
+            self._held.keep(tokens, cache, read)
+            if known is None:
+                logprobs = log_softmax(logits[prompt - 1 : -1])
+                known = START
+                for row, token in zip(logprobs, tokens[prompt:], strict=True):
+                    known = followed(known, float(row[token]))
+                self._totals.note(tokens, known)
+        return cache, read, held, known or START
 
     def _answer(self, asked: Asked, request: Request) -> tuple[int, list[Tally]]:
         """How many tokens were held, and the finished samples."""
-        tallies = asked.tallies(request.n)
-        cache, logits, held = self._prefill(asked)
-        for _ in self._decode(asked, cache, logits, request, tallies):
+        cache, read, held, running = self._prefill(asked)
+        tallies = asked.tallies(request.n, running)
+        for _ in self._decode(asked, cache, read, request, tallies):
             pass
         return held, tallies
 
     def _decode(
-        self, asked: Asked, cache: Cache, logits: Floats, request: Request, tallies: list[Tally]
+        self, asked: Asked, cache: Cache, read: Read, request: Request, tallies: list[Tally]
     ) -> Iterator[Step]:
         """Decode all samples as one batch; greedy samples are one row, since they are equal.
 
         What unfinished workings have read is held, so that they can be continued.
         """
         n, heat, limit = request.n, request.temperature or 0.0, asked.limit
+        logits, seen = read[0][None], self.heads.see(read[1][None]) if asked.heads else None
         members = [[index] for index in range(n)] if heat else [list(range(n))]
         drawn = draws(request.seed, n, limit, asked.prefix) if heat else None
         if heat and n > 1:
             cache = cache.rows(np.zeros(n, np.int64))
             logits = np.repeat(logits, n, axis=0)
+            seen = None if seen is None else np.repeat(seen, n, axis=0)
         for position in range(limit):
             logprobs = log_softmax(logits)
             if drawn is None:
@@ -385,6 +424,8 @@ class TinyModel:
                         tallies[index].look(logprobs[row], asked.top)
             for index, token, logprob in step:
                 tallies[index].add(token, logprob, full=step.full)
+            if seen is not None:
+                self._introspect(asked, seen, members, tallies)
             yield step
             running = []
             for row, group in enumerate(members):
@@ -392,15 +433,37 @@ class TinyModel:
                 if tally.finish_reason is None:
                     running.append(row)
                 elif position and tokens[row] != self.eos:
-                    read = (*asked.tokens, *tally.tokens[:-1])
-                    self._held.keep(read, cache.rows([row]), None)
+                    working = (*asked.tokens, *tally.tokens[:-1])
+                    self._held.keep(working, cache.rows([row]), None)
             if not running:
                 return
             if len(running) < len(tokens):
                 members = [members[row] for row in running]
                 cache, chosen = cache.rows(running), chosen[running]
                 drawn = None if drawn is None else drawn[running]
-            logits = self._weights.forward(cache, chosen[:, None], last=True)[:, 0]
+            stream: list[Floats] | None = None if seen is None else []
+            logits = self._weights.forward(cache, chosen[:, None], last=True, stream=stream)[:, 0]
+            if stream is not None:
+                seen = self.heads.see(np.concatenate(stream, -1))
+
+    def _introspect(
+        self, asked: Asked, seen: Floats, members: list[list[int]], tallies: list[Tally]
+    ) -> None:
+        """Note what the heads say after each row's last token."""
+        leads = [tallies[group[0]] for group in members]
+        rows = self.heads.tell(
+            seen,
+            [
+                evidence(lead.running, lead.logprobs[-1], ends=lead.tokens[-1] == self.eos)
+                for lead in leads
+            ],
+        )
+        for row, lead, group in zip(rows, leads, members, strict=True):
+            told = shown(row)
+            for index in group:
+                tallies[index].heads.append(told)
+            if lead.tokens[-1] != self.eos:
+                self._totals.note((*asked.tokens, *lead.tokens), lead.running)
 
 
 def load(size: str) -> TinyModel:
