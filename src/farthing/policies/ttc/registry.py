@@ -24,10 +24,12 @@ from farthing.policies.ttc.power_mcmc import PowerMCMC
 from farthing.policies.ttc.power_scalable import PowerScalable
 from farthing.policies.ttc.power_smc import PowerSMC
 from farthing.policies.ttc.refine import Refine
+from farthing.policies.ttc.self_evaluated import SelfEvaluated
 from farthing.policies.ttc.short import Short
 from farthing.policies.ttc.thought_graph import ThoughtGraph
 from farthing.policies.ttc.treebon import TreeBoN
 from farthing.policies.ttc.vote import SelfConsistency
+from farthing.policies.ttc.zip_rc import ZipRC
 
 TTC: dict[str, Any] = {
     policy.kind: policy
@@ -51,6 +53,8 @@ TTC: dict[str, Any] = {
         PowerMCMC,
         PowerSMC,
         PowerScalable,
+        SelfEvaluated,
+        ZipRC,
         ItsHub,
     )
 }

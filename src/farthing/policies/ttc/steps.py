@@ -15,6 +15,7 @@ from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
 from farthing.core.response import Sample, TokenLogprob
 from farthing.policies.ttc.spending import Begun, Spending
+from farthing.signals.introspection import Introspection, introspections
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Piece:
         logprob: of the step, natural logarithm; None if unknown.
         tokens: text and log-probability of each token, where asked for and shown.
         top: the likeliest tokens at each token's place, where asked for and shown.
+        heads: what the model says of the answer after each token, where asked for and shown.
     """
 
     text: str
@@ -85,6 +87,7 @@ class Piece:
     logprob: float | None = None
     tokens: tuple[TokenLogprob, ...] | None = None
     top: tuple[tuple[TokenLogprob, ...], ...] | None = None
+    heads: tuple[Introspection, ...] | None = None
 
 
 def prefixed(request: Request, prefix: str, steps: Steps) -> Request:
@@ -197,13 +200,19 @@ def _piece(prefix: str, sample: Sample, steps: Steps, operation: Operation) -> P
         finished = True
     whole = replace(sample, text=prefix + text, answer=None, read=False)
     return Piece(
-        text, finished, operation.read(whole).answer, _logprob(sample), sample.tokens, sample.top
+        text,
+        finished,
+        operation.read(whole).answer,
+        _logprob(sample),
+        sample.tokens,
+        sample.top,
+        introspections(sample),
     )
 
 
 def _full(prefix: str, operation: Operation) -> Piece:
     """What follows a prefix that fills the context window: nothing."""
-    return Piece("", True, operation.read(Sample(prefix)).answer, 0.0, (), ())
+    return Piece("", True, operation.read(Sample(prefix)).answer, 0.0, (), (), ())
 
 
 def _logprob(sample: Sample) -> float | None:
