@@ -6,12 +6,17 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from farthing.core.errors import UpstreamError
+import numpy as np
+
+from farthing.core.errors import DataError, UpstreamError
 from farthing.core.pieces import Pieces
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response, Sample
+from farthing.models.draw import Draw
+from farthing.policies.decisions import Decisions
 from farthing.policies.stopping import or_best
+from farthing.policies.ttc.course import course
 from farthing.policies.ttc.drawing import as_finished
 from farthing.policies.ttc.searching import built, params_of
 from farthing.policies.ttc.spending import Spending
@@ -108,6 +113,35 @@ class Short:
             async for chunk in chunks:
                 pieces.add(chunk)
         return operation.read(pieces.sample())
+
+    def decide(self, draw: Draw) -> Decisions:
+        """What it does with every question of a draw at once, as long as its spending lasts.
+
+        An answer takes as long as it has output tokens. Those that are cut off cost their prompt
+        and what was written by then, where the recording tells the price of prompts; else all.
+        """
+        index = draw.index(self.model)
+        drawn = np.arange(self.samples) % draw.samples[index]
+        lengths = np.zeros((draw.questions, self.samples), np.int64)
+        if "output_tokens" in draw.recording.table.column_names:
+            told = draw.column("output_tokens", index)[:, drawn]
+            lengths = np.nan_to_num(told).astype(np.int64)
+        order = np.argsort(lengths, axis=1, kind="stable")[:, : self.finished]
+        votes = course(np.take_along_axis(draw.answers[index][:, drawn], order, 1))
+        every = np.arange(draw.questions)
+        place = order[every, votes.place[-1]]
+        cost = draw.cost[index][:, drawn]
+        try:
+            prompts = draw.input_cost(index)[:, drawn]
+        except DataError:
+            pass
+        else:
+            passed, whole = lengths[every, order[:, -1]][:, None], np.maximum(lengths, 1)
+            cost = prompts + (cost - prompts) * np.minimum(passed, whole) // whole
+        return Decisions(
+            cost.sum(axis=1), np.full(draw.questions, index), drawn[place],
+            np.full(draw.questions, self.samples),
+        )  # fmt: skip
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters."""

@@ -40,7 +40,8 @@ class SelfConsistency:
     Attributes:
         model: who is sampled.
         samples: how many votes there are at most.
-        stop: when to stop before: "none", "exact", "window", "beta", "doubling" or "error".
+        stop: when to stop before: "none", "exact", "window", "beta", "doubling" or "error",
+            the one with a guarantee against the full vote.
         level: the stop rule's window, confidence, first samples or error rate; None for its own.
         weighted: whether a vote weighs the geometric mean of its tokens' probabilities; all
             weigh the same if that of one is unknown.
@@ -54,7 +55,7 @@ class SelfConsistency:
 
     model: str
     samples: int = 16
-    stop: StopKind = "exact"
+    stop: StopKind = "error"
     level: float | None = None
     weighted: bool = False
     temperature: float | None = 1.0
