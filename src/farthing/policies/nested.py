@@ -10,6 +10,7 @@ from farthing.core.protocols import Kind, ModelCard, Operation, Policy
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
+from farthing.policies.ttc.spending import Begun
 
 
 def to_table(policy: Policy) -> dict[str, Any]:
@@ -48,25 +49,34 @@ async def ask(
     *,
     kind: Kind = "sample",
     final: bool = False,
+    within: Begun | None = None,
 ) -> Response:
-    """What a model or a policy answers; `final` as of `Operation.call`."""
+    """What a model or a policy answers; `final` as of `Operation.call`, `within` as of `Part`."""
     if isinstance(choice, str):
         return await operation.call(choice, request, node=node, kind=kind, final=final)
-    return await choice.answer(request, Part(operation, node, final=final))
+    return await choice.answer(request, Part(operation, node, final=final, within=within))
 
 
 class Part:
     """An operation as one of several policies sees it that share it.
 
     Its calls are of the node `node`; where it is `late`, their samples are fallbacks; where it is
-    not `final`, none of its answers is taken to be the client's.
+    not `final`, none of its answers is taken to be the client's. What is left of the spending that
+    it is `within` is its cap.
     """
 
     def __init__(
-        self, operation: Operation, node: str, *, late: bool = False, final: bool = True
+        self,
+        operation: Operation,
+        node: str,
+        *,
+        late: bool = False,
+        final: bool = True,
+        within: Begun | None = None,
     ) -> None:
         self.id, self.key = operation.id, operation.key
         self._operation, self._node, self._late, self._final = operation, node, late, final
+        self._within = within
 
     @property
     def spent(self) -> Cost:
@@ -82,7 +92,9 @@ class Part:
 
     @property
     def remaining(self) -> Cost | None:
-        return self._operation.remaining
+        if self._within is None:
+            return self._operation.remaining
+        return self._within.spending.left(self._operation, self._within).cost
 
     def card(self, model: str) -> ModelCard:
         return self._operation.card(model)
@@ -105,6 +117,7 @@ class Part:
         kind: Kind = "sample",
         final: bool = False,
     ) -> Response:
+        self._check()
         return await self._operation.call(
             model,
             request,
@@ -116,8 +129,13 @@ class Part:
     def stream(
         self, model: str, request: Request, *, node: str, kind: Kind = "sample"
     ) -> AsyncIterator[Chunk]:
+        self._check()
         node = f"{self._node}/{node}"
         return self._operation.stream(model, request, node=node, kind=self._kind(kind))
+
+    def _check(self) -> None:
+        if self._within is not None:
+            self._within.spending.check(self._operation, self._within)
 
     def _kind(self, kind: Kind) -> Kind:
         return "fallback" if self._late and kind == "sample" else kind

@@ -38,7 +38,7 @@ class Chain:
 
     Attributes:
         links: cheap to dear.
-        spending: the most that all of them may spend together; checked before each.
+        spending: the most that all of them may spend together; checked before each call.
     """
 
     kind: ClassVar[str] = "chain"
@@ -77,7 +77,7 @@ class Chain:
             last = number == len(self.links) - 1
             self.spending.check(operation, begun)
             node = f"{self.kind}/{number}"
-            response = await ask(link.ask, request, operation, node, final=last)
+            response = await ask(link.ask, request, operation, node, final=last, within=begun)
             given.append(response)
             signal = response.samples[0].columns.get("signal")
             if last or (signal is not None and signal >= link.accept):

@@ -83,9 +83,8 @@ class MixtureOfAgents:
             given[:] = [response for response in told if response is not None]
             asked = shown(request, self.instruction, [response.text for response in given])
         self.spending.check(operation, begun)
-        return await ask(
-            self.aggregator, asked, operation, f"{self.kind}/{self.layers}", final=True
-        )
+        node = f"{self.kind}/{self.layers}"
+        return await ask(self.aggregator, asked, operation, node, final=True, within=begun)
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's parameters; a policy as a table with its `kind`."""

@@ -20,6 +20,7 @@ _MESSAGE_TOKENS = 16  # of a chat template around a message, at most
 class Begun:
     """Where an operation stood when a policy began to spend: its part of it counts from there."""
 
+    spending: Spending
     spent: Cost
     tokens: int
     unknown: int
@@ -81,9 +82,8 @@ class Spending:
 
     def begin(self, operation: Operation) -> Begun:
         """Note where the operation stands."""
-        return Begun(
-            operation.spent, _tokens(operation), operation.unknown_attempts, perf_counter()
-        )
+        tokens, unknown = _tokens(operation), operation.unknown_attempts
+        return Begun(self, operation.spent, tokens, unknown, perf_counter())
 
     def left(self, operation: Operation, begun: Begun) -> Left:
         """What may still be spent of what is booked since `begun`."""

@@ -54,9 +54,8 @@ class Panel:
             try:
                 seed = seed_of(requests[place], place)
                 asked = replace(requests[place], seed=seed, raw=None)
-                answers[place] = await ask(
-                    self.members[place], asked, self.operation, f"{node}/{place}"
-                )
+                member, name = self.members[place], f"{node}/{place}"
+                answers[place] = await ask(member, asked, self.operation, name, within=self.begun)
             except (UpstreamError, CapError) as error:
                 failed.append(error)
 
