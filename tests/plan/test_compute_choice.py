@@ -118,12 +118,12 @@ class TestChoose:
         assert choose(same, Cost.from_usd("0.02"), samples=8).enough == "cheap"
 
     def test_certificates_hold(self) -> None:
+        fresh = draw(recording(questions=4000, seed=1000), ["cheap", "dear"], 8, 0)
+        rows = pa.array(fresh.rows[0][:, 0])
+        task = np.array(fresh.recording.table["task"].take(rows).to_pylist())
         broken = trials = 0
         for seed in range(30):
             found = choose(recording(seed=seed), Cost.from_usd("0.004"), samples=8, seed=seed)
-            fresh = draw(recording(questions=2000, seed=1000 + seed), ["cheap", "dear"], 8, 0)
-            task = np.array([name[:4] for name in fresh.recording.table["task"].take(
-                pa.array(fresh.rows[0][:, 0])).to_pylist()])  # fmt: skip
             for one in found.classes:
                 did = play(fresh, rightness(fresh)[fresh.index(one.option.model)], one.option)
                 certificate = one.plan.certificate
@@ -140,6 +140,16 @@ class TestChoose:
         with pytest.raises(CalibrationError, match="are needed") as caught:
             choose(recording(questions=40), Cost.from_usd("0.004"), samples=8)
         assert caught.value.needed > caught.value.given
+
+    def test_questions_that_cost_more_than_all_that_chose_take_more(self) -> None:
+        rows = made(80)
+        for place, row in enumerate(rows):
+            row["cost_usd"] *= 1 + place / 1e6  # no two cost the same
+        with pytest.raises(
+            CalibrationError, match=r"[1-9] of them above all that chose it"
+        ) as told:
+            choose(from_table(pa.Table.from_pylist(rows), "made"), Cost.from_usd("0.02"), samples=1)
+        assert told.value.needed > told.value.given
 
     def test_every_size_and_rule_takes_part(self) -> None:
         drawn = draw(recording(questions=20, samples=6), ["cheap", "dear"], 6, 0)

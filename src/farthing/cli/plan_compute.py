@@ -105,7 +105,8 @@ def _show(found: Choice, points: dict[str, list[Saturation]], by: str) -> None:
 
     table = Table(box=None, pad_edge=False)
     for column in (by, "questions", "option", "samples", "right", "USD", "certified USD"):
-        table.add_column(column, justify="left" if column in (by, "option") else "right")
+        left = column in (by, "option")
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for one in found.classes:
         certificate = one.plan.certificate
         table.add_row(

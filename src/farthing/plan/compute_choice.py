@@ -256,6 +256,7 @@ def _plan(
     """
     costs = np.sort(did.cost[pilot])
     passed: tuple[int, int] | None = None
+    violations = 0
     for level in (1.0, 1 - alpha / 4, 1 - alpha / 2):
         if not len(costs):
             break
@@ -265,10 +266,14 @@ def _plan(
             break
         passed = most, violations
     if passed is None:
+        needed = max(least_trials(alpha, delta), len(certify))
+        while tail_p_value(violations, needed, alpha) > delta:
+            needed += 1
         raise CalibrationError(
             f"{recording.path}: {len(certify)} questions are too few to certify {name!r} at "
-            f"alpha {alpha} and delta {delta:.4g}: {least_trials(alpha, delta)} or more are needed",
-            needed=least_trials(alpha, delta),
+            f"alpha {alpha} and delta {delta:.4g}, {violations} of them above all that chose it: "
+            f"{needed} or more are needed",
+            needed=needed,
             given=len(certify),
         )
     usd = did.cost[certify] / PICO_PER_USD
