@@ -234,6 +234,11 @@ def test_demonstrations():
     assert "skipped" in done.stdout or "| 1 | " in done.stdout
 
 
+def test_talking():
+    done = run("talking.py", "--questions", 2)
+    assert "skipped" in done.stdout or "| mixture of agents | 3.0 |" in done.stdout
+
+
 def test_audit(tmp_path):
     printed = run("audit.py", "--lines", 200, "--folder", tmp_path).stdout
     for log in ("spend-logs", "chats"):
