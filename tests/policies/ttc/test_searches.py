@@ -135,7 +135,7 @@ def test_wrong_parameters_are_told() -> None:
 def test_a_judge_is_asked_for_each_new_text_once_and_booked() -> None:
     words = Scripted("m", ["a", "a", "b", "a b", " "])
     judge = Scripted("judge", ["7"])
-    policy = AStar(model="m", reward=ModelSteps("judge"), expand=3, depth=1)
+    policy = AStar(model="m", reward=ModelSteps("judge"), expand=3, again=0.0, depth=1)
     op = operation(words, judge)
     told = answered(policy, op)
     kinds = [attempt.kind for attempt in op.attempts]
@@ -152,8 +152,8 @@ class TestAStar:
         assert tokens < 20
 
     def test_again_makes_up_for_few_samples(self) -> None:
-        once, _ = solved(AStar(expand=2, **WORLD))
-        again, _ = solved(AStar(expand=2, again=0.5, **WORLD))
+        once, _ = solved(AStar(again=0.0, **WORLD))
+        again, _ = solved(AStar(**WORLD))
         assert again > once + 0.1
 
     def test_no_more_are_gone_on_from_than_told(self) -> None:

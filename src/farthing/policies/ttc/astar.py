@@ -16,23 +16,24 @@ class AStar(Search):
     """Goes on from the partial answer of the greatest reward until that one is finished.
 
     The reward stands for the cost to go. Among equals the deeper goes first. A partial answer is
-    gone on from by `expand` samples, of which equal ones count once. In the source that is done
-    once; with `again` it waits for another turn, at that share of its reward, so that few
-    samples a step are enough: others are made where they all look wrong.
+    gone on from by `expand` samples, of which equal ones count once. It then waits for another
+    turn, at a share `again` of its reward, so that few samples a step are enough: others are made
+    where they all look wrong. In the source it has one turn only, as with `again` 0: then the
+    search ends with a wrong answer where no sample was right, however much is left to spend.
 
     Source: A*-Decoding: Token-Efficient Inference Scaling (Chatziveroglou, 2025).
 
     Attributes:
         expand: how many samples a step is.
         most: how often a partial answer is gone on from, at most.
-        again: from 0, once, to 1.
+        again: from 0, once, to 1. The more, the more is spent where an erring reward scores low.
     """
 
     kind: ClassVar[str] = "astar"
 
-    expand: int = 4
+    expand: int = 2
     most: int = 64
-    again: float = 0.0
+    again: float = 0.25
 
     def __post_init__(self) -> None:
         super().__post_init__()
