@@ -56,6 +56,37 @@ def test_step_search():
     assert "| power-smc 16, vote |" in done.stdout
 
 
+def many_answers(path, questions=12, samples=18):
+    """Samples of one model with lengths, which cost nothing that is known."""
+    rng = random.Random(0)
+    rows = [
+        {
+            "question": f"q{question}", "model": "m", "sample": sample,
+            "answer": str(rng.randrange(4)), "correct": float(rng.random() < 0.5),
+            "output_tokens": rng.randrange(1, 90), "cost_usd": None,
+        }
+        for question in range(questions)
+        for sample in range(samples)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def test_stop_rules(tmp_path):
+    many_answers(tmp_path / "made.parquet")
+    keep = ("--keep", tmp_path / "kept")
+    done = run("stop_rules.py", tmp_path, "--problems", 3, "--orders", 2, *keep)
+    assert "made: m: 12 questions, votes of 18" in done.stdout
+    assert "All 7, votes of 64, or as many as there are" in done.stdout
+    assert len(list((tmp_path / "kept").iterdir())) == 6
+
+
+def test_short_answers(tmp_path):
+    many_answers(tmp_path / "made.parquet")
+    done = run("short_answers.py", tmp_path, "--draws", 2)
+    assert "| made: m | tokens |" in done.stdout
+    assert "short-3" in done.stdout
+
+
 def test_its_hub_bridge():
     done = run("its_hub_bridge.py", "--problems", 2)
     assert "| its_hub: particle-filtering |" in done.stdout
