@@ -89,24 +89,26 @@ def test_what_was_learnt_by_heart_is_not_certified(monkeypatch):
         search_plan(recordings.recording(240), promise("0.0005"), methods=["by-heart"], samples=1)
 
 
-@pytest.mark.parametrize(("mode", "share"), [("pac", 0.1), ("marginal", 0.2)])
-def test_certificates_hold_though_the_best_was_searched_for(mode, share):
-    """Over many calibrations the true rate of violation is what the certificate says."""
+@pytest.mark.parametrize("mode", ["pac", "marginal"])
+def test_certificates_hold_though_the_best_was_searched_for(mode):
+    """Over many calibrations the true rate of violation is what the certificate says.
+
+    If plans were certified for three times alpha, 60 % would violate it in "pac" mode, and 15 %
+    of requests be too dear in "marginal" mode.
+    """
     world = draw(recordings.recording(6000, 3, 1, 3), ["m0", "m1", "m2"], 1)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
+    alpha, budget = 0.1, "0.0016"
     rates = []
-    for _ in range(60):
-        asked = np.sort(rng.permutation(world.questions)[:120])
+    for _ in range(25):
+        asked = np.sort(rng.permutation(world.questions)[:200])
         some = world.recording.select(asked)
-        try:
-            made = search_plan(some, promise("0.0025", 0.2, mode), methods=["threshold"], samples=1)
-        except InfeasibleError:
-            continue
+        made = search_plan(some, promise(budget, alpha, mode), methods=["threshold"], samples=1)
         policy: Any = made.policy
         decided = policy.decide(world)
-        rates.append(float((decided.cost > Cost.from_usd("0.0025").pico).mean()))
-    assert len(rates) > 30
+        rates.append(float((decided.cost > Cost.from_usd(budget).pico).mean()))
+    assert max(rates) > 0.05  # the budget binds
     if mode == "pac":
-        assert np.mean(np.array(rates) > 0.2) <= share + 0.1
+        assert np.mean(np.array(rates) > alpha) <= 0.1 + 0.1
     else:
-        assert np.mean(rates) <= share + 0.03
+        assert np.mean(rates) <= alpha + 0.02
