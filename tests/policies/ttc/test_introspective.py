@@ -104,12 +104,15 @@ class TestSelfEvaluation:
         assert prefixes(model) == ["", "b", "c"]
         assert [request.max_tokens for request in model.asked] == [1, None, None]
 
-    def test_the_best_beginning_is_written_where_all_were_dropped(self) -> None:
-        policy = SelfEvaluated(model="seer", samples=2, prune=0.5, look=1)
-        said = [("a", False, 0.2, 0, 1), ("b", False, 0.4, 0, 1), (" 7", True, 0.3, 0.1, 0)]
+    def test_the_best_of_the_first_is_never_dropped(self) -> None:
+        policy = SelfEvaluated(model="seer", samples=4, prune=0.5, look=1, width=2, anneal=False)
+        said = [
+            ("a", False, 0.2, 0, 1), ("b", False, 0.4, 0, 1), (" 7", True, 0.3, 0.1, 0),
+            ("c", False, 0.45, 0, 1), ("d", False, 0.45, 0, 1),
+        ]  # fmt: skip
         told, model = run(policy, said)
         assert told.text == "b 7"
-        assert prefixes(model)[-1] == "b"
+        assert prefixes(model) == ["", "b", ""]
 
     @pytest.mark.parametrize("params", [{"prune": 2}, {"look": 0}, {"width": 0}, {"samples": 0}])
     def test_refuses_what_makes_no_sense(self, params: dict[str, Any]) -> None:
@@ -119,7 +122,7 @@ class TestSelfEvaluation:
 
 class TestZipRC:
     def test_goes_on_with_the_promising_and_leaves_the_others(self) -> None:
-        policy = ZipRC(model="seer", samples=2, value_usd="0.00000001")
+        policy = ZipRC(model="seer", greedy=False, samples=2, value_usd="0.00000001")
         said = [
             ("a", False, 0, 0.01, 2), ("b", False, 0, 0.9, 1), (" 3", True, 0, 0.99, 0),
         ]  # fmt: skip
@@ -129,7 +132,7 @@ class TestZipRC:
         assert not model.said
 
     def test_begins_anew_where_that_is_worth_it(self) -> None:
-        policy = ZipRC(model="seer", samples=3, value_usd="0.001")
+        policy = ZipRC(model="seer", greedy=False, samples=3, value_usd="0.001")
         said = [
             ("a", False, 0, 0.5, 1), ("b", False, 0, 0.5, 1),
             (" 1", True, 0, 0.2, 0), (" 2", True, 0, 0.1, 0), ("c", False, 0, 0.5, 1),
@@ -140,14 +143,14 @@ class TestZipRC:
         assert prefixes(model) == ["", "a", "b", "", "c"]
 
     def test_a_right_answer_of_little_worth_gets_one_sample(self) -> None:
-        policy = ZipRC(model="seer", samples=8, value_usd="0.000000000001")
+        policy = ZipRC(model="seer", greedy=False, samples=8, value_usd="0.000000000001")
         said = [("a", False, 0, 0.5, 1), ("b", False, 0, 0.6, 1), (" 1", True, 0, 0.2, 0)]
         told, model = run(policy, said)
         assert told.text == "b 1"
         assert not model.said
 
     def test_what_is_left_may_be_gone_on_with_later(self) -> None:
-        policy = ZipRC(model="seer", samples=2, value_usd="0.000005", discern=0.0)
+        policy = ZipRC(model="seer", greedy=False, samples=2, value_usd="0.000005", discern=0.0)
         said = [
             ("a", False, 0, 0.5, 2), ("b", False, 0, 0.6, 2), (" x", False, 0, 0.3, 1),
             (" 7", True, 0, 0.9, 0),
@@ -156,10 +159,18 @@ class TestZipRC:
         assert told.text == "a 7"
         assert prefixes(model) == ["", "b", "a"]
 
+    def test_the_first_is_greedy_unless_told(self) -> None:
+        said = [("a", False, 0, 0.9, 1), ("b", False, 0, 0.1, 1), (" 7", True, 0, 0.9, 0)]
+        told, model = run(ZipRC(model="seer", samples=2, value_usd="0.000000000001"), said)
+        assert told.text == "a 7"
+        assert [request.temperature for request in model.asked] == [0.0, 1.0, 0.0]
+
     def test_the_spending_is_the_worth_unless_told(self) -> None:
         said = [("a", False, 0, 0.5, 1), ("b", False, 0, 0.6, 1), (" 1", True, 0, 0.2, 0)]
-        run(ZipRC(model="seer", samples=2, spending=Spending(usd="0.00001")), said * 3)
-        run(ZipRC(model="seer", samples=2), said * 3, cap=Cost(10**7))
+        run(
+            ZipRC(model="seer", greedy=False, samples=2, spending=Spending(usd="0.00001")), said * 3
+        )
+        run(ZipRC(model="seer", greedy=False, samples=2), said * 3, cap=Cost(10**7))
         with pytest.raises(RequestError, match="tell value_usd"):
             run(ZipRC(model="seer"), said)
 

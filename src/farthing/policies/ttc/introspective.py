@@ -22,12 +22,14 @@ class Line:
     """A sample as far as it has come.
 
     Attributes:
+        heat: the temperature that it is drawn at.
         text: all of it.
         finished: whether it is whole.
         says: what the model last said of it; None before its first token.
         first: what it said after the first step.
     """
 
+    heat: float
     text: str = ""
     finished: bool = False
     says: Introspection | None = None
@@ -42,40 +44,41 @@ class Lines:
         begun: all of them, in the order in which they began.
         opening: picodollars that the first call cost beside the tokens that it generated.
         reading: the same of the last call, for each token that it generated.
-        heat: the temperature of the last call.
     """
 
     def __init__(
         self, walk: Walk, fields: Mapping[str, Any], score: Callable[[Introspection], float]
     ) -> None:
         self.walk, self.begun = walk, list[Line]()
-        self.opening = self.reading = self.heat = 0.0
+        self.opening = self.reading = 0.0
         self._fields, self._score = fields, score
         rates = walk.operation.rates(walk.model)
         self.price = 0 if rates is None else rates.output
         """Picodollars of a generated token; 0 if it is not known."""
 
-    async def go_on(self, lines: Sequence[Line], tokens: int | None, *, temperature: float) -> None:
+    async def go_on(self, lines: Sequence[Line], tokens: int | None) -> None:
         """Each by so many tokens, or to its end; new ones are among `begun` from then on.
 
-        CapError if not all can be paid for; those that could have gone on.
+        Those of one temperature go on at once. CapError if not all can be paid for; those that
+        could have gone on.
         """
-        if not lines:
-            return
-        self.begun += [line for line in lines if line.says is None and line not in self.begun]
+        for heat in dict.fromkeys(line.heat for line in lines):
+            await self._advance([line for line in lines if line.heat == heat], tokens, heat)
+
+    async def _advance(self, lines: Sequence[Line], tokens: int | None, heat: float) -> None:
+        self.begun += [line for line in lines if line.says is None]
         done: dict[int, Piece] = {}
-        self.heat = temperature
         before = self._spent()
         try:
             await self.walk.pieces(
                 [line.text for line in lines],
                 steps=Steps(stop="", tokens=tokens, fields=self._fields),
                 done=done,
-                temperature=temperature,
+                temperature=heat,
             )
         finally:
             for place, piece in done.items():
-                self._advance(lines[place], piece)
+                self._add(lines[place], piece)
             self._book(before)
 
     def score(self, line: Line) -> float:
@@ -93,7 +96,7 @@ class Lines:
         line = self.lead()
         return None if line is None else self.walk.told(line.text, line.finished, self.score(line))
 
-    def _advance(self, line: Line, piece: Piece) -> None:
+    def _add(self, line: Line, piece: Piece) -> None:
         if piece.heads is None or (not piece.heads and line.says is None):
             raise RequestError(f"{self.walk.model!r} did not say what was asked", param="heads")
         line.text, line.finished = line.text + piece.text, piece.finished
@@ -181,7 +184,7 @@ class Introspective:
         if lead is not None and not lead.finished:
             if lines.walk.over:
                 lines.walk.operation.stop("cap")
-            await lines.go_on([lead], None, temperature=lines.heat)
+            await lines.go_on([lead], None)
         best = lines.best()
         if best is None:
             raise CapError(f"{self.kind}: nothing may be spent")

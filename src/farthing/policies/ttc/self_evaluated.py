@@ -14,9 +14,9 @@ class SelfEvaluated(Introspective):
     """Prunes, stops and picks by the probability that another sample would not be better.
 
     Samples are drawn one after another, or `width` side by side. After `look` tokens those that
-    are likely to be bettered are dropped; once the best finished one is likely enough not to be,
-    no further ones are drawn. It judges the sample and the model at once: where all samples would
-    be wrong, another is not better, and none is drawn.
+    are likely to be bettered are dropped, but for the best of the first; once the best finished
+    one is likely enough not to be, no further ones are drawn. It judges the sample and the model
+    at once: where all samples would be wrong, another is not better, and none is drawn.
 
     With `anneal`, sample k has the temperature (1 - 2 ** (1 - k)) of `temperature`: the first is
     greedy, later ones look further around.
@@ -35,7 +35,7 @@ class SelfEvaluated(Introspective):
 
     kind: ClassVar[str] = "self-evaluation"
 
-    accept: float = 0.9
+    accept: float = 0.8
     prune: float = 0.0
     look: int = 2
     width: int = 1
@@ -59,11 +59,13 @@ class SelfEvaluated(Introspective):
         while (before := len(lines.begun)) < self.samples:
             heat = self.heat(before)
             count = min(self.width if heat else 1, self.samples - before)
-            drawn = [Line() for _ in range(count)]
-            await lines.go_on(drawn, self.look if self.prune else None, temperature=heat)
-            kept = [line for line in drawn if not line.finished and lines.score(line) >= self.prune]
-            if not lines.walk.over:
-                await lines.go_on(kept, None, temperature=heat)
+            drawn = [Line(heat) for _ in range(count)]
+            await lines.go_on(drawn, self.look if self.prune else None)
+            if lines.walk.over:
+                return
+            least = self.prune if before else min(self.prune, max(map(lines.score, drawn)))
+            kept = [line for line in drawn if not line.finished and lines.score(line) >= least]
+            await lines.go_on(kept, None)
             lead = lines.lead()
             done = lead is not None and lead.finished and lines.score(lead) >= self.accept
             if done or lines.walk.over:

@@ -43,7 +43,8 @@ class ZipRC(Introspective):
 
     The expected maximum takes samples to be right independently of each other, and the right one
     to be recognised at the end; a model that errs in the same way each time, or cannot tell, is
-    promised too much. `discern` is how much of it is believed.
+    promised too much. `discern` is how much of it is believed. With `greedy` the first sample is
+    drawn at temperature 0, which the source does not do.
 
     Source: Zero-Overhead Introspection for Adaptive Test-Time Compute (Manvi et al., 2025), which
     writes the joint distribution into unused logits of the same pass.
@@ -55,6 +56,7 @@ class ZipRC(Introspective):
         discern: 1 for the expected maximum, 0 for the likeliest sample alone, or between.
         tokens: of a step.
         start: how many samples are begun before anything is known.
+        greedy: whether the first is drawn at temperature 0.
     """
 
     kind: ClassVar[str] = "zip-rc"
@@ -64,6 +66,7 @@ class ZipRC(Introspective):
     discern: float = 1.0
     tokens: int = 1
     start: int = 2
+    greedy: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,15 +83,17 @@ class ZipRC(Introspective):
 
     async def _write(self, lines: Lines) -> None:
         worth = self._worth(lines)
-        going = [Line() for _ in range(min(self.start, self.samples))]
+        going = [Line(self.temperature) for _ in range(min(self.start, self.samples))]
+        if self.greedy:
+            going[0].heat = 0.0
         while going:
-            await lines.go_on(going, self.tokens, temperature=self.temperature)
+            await lines.go_on(going, self.tokens)
             if lines.walk.over:
                 return
             lead = lines.lead()
             done = lines.score(lead) if lead is not None and lead.finished else None
             chosen = self.choose(self._options(lines), worth, done)
-            going = [option.line or Line() for option in chosen]
+            going = [option.line or Line(self.temperature) for option in chosen]
 
     def _worth(self, lines: Lines) -> int:
         """Picodollars of a right answer; RequestError if nothing says."""
@@ -106,7 +111,8 @@ class ZipRC(Introspective):
             for line in lines.begun
             if not line.finished and line.says is not None
         ]
-        firsts = [line.first for line in lines.begun if line.first is not None]
+        alike = [line for line in lines.begun if line.heat == self.temperature] or lines.begun
+        firsts = [line.first for line in alike if line.first is not None]
         likely = sum(says.likely for says in firsts) / len(firsts)
         columns = zip(*(says.lengths for says in firsts), strict=True)
         lengths = (*([0.0] * self.tokens), *(sum(column) / len(firsts) for column in columns))
