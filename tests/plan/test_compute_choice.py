@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,24 @@ class TestEffort:
             efforts(told, told.models, "effort")
         with pytest.raises(DataError, match="'kind' of model 'thinker-high' has 2 values"):
             efforts(told, told.models, "kind")
+
+
+def test_a_vote_is_served_at_the_clients_temperature_unless_the_recording_has_one(
+    tmp_path: Path,
+) -> None:
+    table = pa.Table.from_pylist(at_efforts())
+    for said, sent_with in ((None, 0.3), ("0.5", 0.5)):
+        known = None if said is None else {"farthing.temperature": said}
+        told = from_table(table.replace_schema_metadata(known), "made")
+        found = choose(told, Cost.from_usd("0.02"), models=["thinker-low"], samples=2)
+        policy = Option("thinker", 2).policy(None if said is None else float(said))
+        plan = replace(found.classes[0].plan, policy=policy, models=("thinker",))
+        save_plan(plan, tmp_path / "plan.toml")
+        again = load_plan(tmp_path / "plan.toml").policy
+        model = Thinker()
+        operation = Operation({"thinker": model}, prices=PriceBook())
+        asyncio.run(again.answer(Request.ask("?", temperature=0.3), operation))
+        assert {one.temperature for one in model.asked} == {sent_with}
 
 
 class TestClasses:

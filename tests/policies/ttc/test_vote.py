@@ -138,3 +138,24 @@ def test_its_parameters_come_back() -> None:
 def test_parameters_that_are_wrong(params: dict[str, object], message: str) -> None:
     with pytest.raises(ParamError, match=message):
         from_params("vote", {"model": "m", **params})
+
+
+@pytest.mark.parametrize("kind", ["vote", "short"])
+def test_the_clients_temperature_has_a_name_in_tables(kind: str) -> None:
+    """What is None is left out of a plan file, where leaving it out means 1."""
+    policy = from_params(kind, {"model": "m", "temperature": "client"})
+    assert policy.temperature is None  # type: ignore[attr-defined]
+    assert policy.get_params()["temperature"] == "client"
+    assert from_params(kind, policy.get_params()) == policy
+
+
+def test_effort_is_asked_for_with_each_sample() -> None:
+    model = Scripted("m", ["1", "2", "1"])
+    params = {"model": "m", "samples": 3, "stop": "none", "effort": {"effort": 1.0}}
+    policy = from_params("vote", params)
+    answered(policy, operation(model))
+    assert {one.extra["reasoning_effort"] for one in model.asked} == {"high"}
+    assert from_params("vote", policy.get_params()) == policy
+    for wrong, message in (({"by": "forced"}, "two calls"), ({"model": "x"}, "but the vote is")):
+        with pytest.raises(ParamError, match=message):
+            from_params("vote", {**params, "effort": wrong})

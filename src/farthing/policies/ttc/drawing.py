@@ -16,6 +16,9 @@ from farthing.policies.ttc.spending import Begun, Spending
 
 T = TypeVar("T")
 
+CLIENTS = "client"
+"""In a table of parameters: the temperature that the client asks with, which is None within."""
+
 
 async def take(
     model: str,

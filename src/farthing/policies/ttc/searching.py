@@ -15,6 +15,7 @@ from farthing.core.request import Request
 from farthing.core.response import Response, Sample, TokenLogprob
 from farthing.core.together import together
 from farthing.policies.stopping import or_best
+from farthing.policies.ttc.drawing import CLIENTS
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.steps import UNLIMITED, Piece, Steps, extend
 from farthing.signals.steps import ModelSteps, StepReward, reward_from_params
@@ -348,6 +349,8 @@ def params_of(policy: Any) -> dict[str, Any]:
         table = value.get_params() if hasattr(value, "get_params") else value
         if one.name == "reward":
             table = {"kind": value.kind, **table}
+        if one.name == "temperature" and value is None:
+            table = CLIENTS
         told[one.name] = table
     return told
 
@@ -362,4 +365,6 @@ def built(params: Mapping[str, Any]) -> dict[str, Any]:
     ):
         if isinstance(made.get(name), Mapping):
             made[name] = make(made[name])
+    if made.get("temperature") == CLIENTS:
+        made["temperature"] = None
     return made

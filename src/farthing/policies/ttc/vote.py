@@ -18,7 +18,7 @@ from farthing.models.recording import Floats, Ints
 from farthing.policies.decisions import Decisions
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.course import Course, course
-from farthing.policies.ttc.drawing import take
+from farthing.policies.ttc.drawing import CLIENTS, take
 from farthing.policies.ttc.effort import Effort
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.stops import StopKind, stop_rule, stopped
@@ -158,7 +158,7 @@ class SelfConsistency:
             "stop": self.stop,
             "level": self.level,
             "weighted": self.weighted,
-            "temperature": self.temperature,
+            "temperature": CLIENTS if self.temperature is None else self.temperature,
             "effort": None if self.effort is None else self.effort.get_params(),
             "spending": self.spending.get_params(),
         }
@@ -167,6 +167,8 @@ class SelfConsistency:
     def from_params(cls, params: dict[str, Any]) -> SelfConsistency:
         """The policy with these parameters."""
         made = {**params, "spending": Spending.from_params(params.get("spending"))}
+        if params.get("temperature") == CLIENTS:
+            made["temperature"] = None
         if isinstance(effort := params.get("effort"), dict):
             made["effort"] = Effort.from_params({"model": params.get("model"), **effort})
         return cls(**made)
