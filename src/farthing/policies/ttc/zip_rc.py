@@ -133,7 +133,10 @@ class ZipRC(Introspective):
         left = list(options)
         reached = self.utility((), worth, done)
         while left:
-            tried = {option: self.utility((*chosen, option), worth, done) for option in set(left)}
+            tried = {
+                option: self.utility((*chosen, option), worth, done)
+                for option in dict.fromkeys(left)
+            }
             best = max(tried, key=lambda option: (tried[option], option.likely))
             forced = done is None and not chosen
             if not forced and tried[best] <= reached:
