@@ -10,7 +10,7 @@ from farthing.budgets.leases import add_spending, register
 from farthing.budgets.stored import Budgets, read_limits
 from farthing.core.money import Cost
 from farthing.ledger import ChargeRow, Ledger, ReservationRow
-from farthing.ledger.schema import timestamp
+from farthing.ledger.values import timestamp
 
 
 def farthing(*arguments, cwd, command="budgets"):

@@ -20,6 +20,12 @@ from farthing.ledger.engines import open_to_read
 from farthing.ledger.queries import input_tokens, output_tokens
 from farthing.ledger.report import make_report
 from farthing.ledger.upgrade import schema_state, upgrade
+from farthing.ledger.values import (
+    attempt_values,
+    operation_values,
+    outcome_values,
+    sample_values,
+)
 
 VERSION_1 = """
 CREATE TABLE meta ("key" TEXT NOT NULL, value TEXT, PRIMARY KEY ("key"));
@@ -68,10 +74,10 @@ def old(tmp_path):
     for number in range(30):
         row = attempt(number, cost=10**9, usage=Usage(input=100, cache_write=7, output=10))
         booked = {
-            "operations": [schema.operation_values(operation(number, key="alice"))],
-            "attempts": [schema.attempt_values(row)],
-            "samples": schema.sample_values(row),
-            "outcomes": [schema.outcome_values(outcome(number))],
+            "operations": [operation_values(operation(number, key="alice"))],
+            "attempts": [attempt_values(row)],
+            "samples": sample_values(row),
+            "outcomes": [outcome_values(outcome(number))],
         }
         for table, rows in booked.items():
             known = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}

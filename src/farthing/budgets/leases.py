@@ -19,7 +19,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from farthing.ledger.inserting import addition
-from farthing.ledger.schema import budgets, gateways, leases, spending, timestamp
+from farthing.ledger.schema import budgets, gateways, leases, spending
+from farthing.ledger.values import timestamp
 
 Sums = dict[datetime, int]
 """Picodollars by the beginning of the part of a window in which they are summed up."""

@@ -20,16 +20,14 @@ from farthing.ledger.inserting import insertion
 from farthing.ledger.rows import ChargeRow, OutcomeRow
 from farthing.ledger.schema import (
     attempts,
-    charge_values,
     charges,
     gateways,
     leases,
     operations,
-    outcome_values,
     outcomes,
     reservations,
-    timestamp,
 )
+from farthing.ledger.values import charge_values, outcome_values, timestamp
 
 DEAD_AFTER_S = 10.0
 _LONGEST = timedelta(days=1)  # that an operation can last

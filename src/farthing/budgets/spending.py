@@ -24,9 +24,9 @@ from farthing.ledger.schema import (
     outcomes,
     reservations,
     spending,
-    timestamp,
 )
 from farthing.ledger.tags import tag
+from farthing.ledger.values import timestamp
 from farthing.risk.binomial import interval
 
 _LONGEST = timedelta(days=1)  # that an operation can last; spares a look at all that ever began

@@ -13,7 +13,8 @@ from farthing.budgets.windows import Window
 from farthing.core.errors import BudgetError
 from farthing.core.money import Cost
 from farthing.ledger.editing import Editor
-from farthing.ledger.schema import budgets, timestamp
+from farthing.ledger.schema import budgets
+from farthing.ledger.values import timestamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST = 2**63 - 1  # picodollars that a column holds, 9.2 million USD

@@ -179,7 +179,7 @@ def _some(allowed: tuple[str, ...] | None) -> str:
 
 
 def _json(state: KeyState) -> dict[str, Any]:
-    from farthing.ledger.schema import timestamp
+    from farthing.ledger.values import timestamp
 
     key = state.key
     return {

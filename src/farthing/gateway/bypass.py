@@ -22,7 +22,8 @@ from farthing.gateway.named_plans import NamedPlans
 from farthing.ledger.address import Address, Where
 from farthing.ledger.editing import Editor
 from farthing.ledger.engines import cause, engine_for, reading
-from farthing.ledger.schema import meta, timestamp
+from farthing.ledger.schema import meta
+from farthing.ledger.values import timestamp
 from farthing.policies import Single
 
 if TYPE_CHECKING:

@@ -25,6 +25,15 @@ from farthing.ledger.rows import (
     OutcomeRow,
     ReservationRow,
 )
+from farthing.ledger.values import (
+    attempt_values,
+    charge_values,
+    operation_values,
+    outcome_values,
+    reservation_values,
+    sample_values,
+    timestamp,
+)
 
 Row = OperationRow | AttemptRow | OutcomeRow | ReservationRow | ChargeRow
 Values = tuple[Any, ...]
@@ -85,17 +94,17 @@ class Batch:
         for row in rows:
             match row:
                 case AttemptRow():
-                    add("attempts", schema.attempt_values(row))
-                    for values in schema.sample_values(row, texts=texts):
+                    add("attempts", attempt_values(row))
+                    for values in sample_values(row, texts=texts):
                         add("samples", values)
                 case OperationRow():
-                    add("operations", schema.operation_values(row, texts=texts))
+                    add("operations", operation_values(row, texts=texts))
                 case OutcomeRow():
-                    add("outcomes", schema.outcome_values(row))
+                    add("outcomes", outcome_values(row))
                 case ReservationRow():
-                    add("reservations", schema.reservation_values(row))
+                    add("reservations", reservation_values(row))
                 case ChargeRow():
-                    add("charges", schema.charge_values(row))
+                    add("charges", charge_values(row))
         tables = {name: (columns[name], values) for name, values in found.items() if values}
         return cls(uuid4().hex, tables, rows)
 
@@ -168,7 +177,7 @@ class Batch:
 
     def write_once(self, connection: Connection) -> bool:
         """As `write`, unless the ledger has this batch; then it returns False."""
-        now = schema.timestamp(datetime.now(UTC))
+        now = timestamp(datetime.now(UTC))
         statement = _insertion(connection.dialect, "replays", ("batch", "at"))
         if not connection.exec_driver_sql(statement, (self.id, now)).rowcount:
             return False

@@ -17,7 +17,8 @@ from farthing.ledger.address import Address, Where
 from farthing.ledger.engines import cause, engine_for
 from farthing.ledger.key_rows import SECRET, Key, KeySecret, hash_secret, read_secrets
 from farthing.ledger.keys import KeysError
-from farthing.ledger.schema import key_events, key_secrets, timestamp
+from farthing.ledger.schema import key_events, key_secrets
+from farthing.ledger.values import timestamp
 
 FRESH_S = 2.0
 """Seconds within which a revocation is effective."""

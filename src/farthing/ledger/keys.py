@@ -22,7 +22,8 @@ from farthing.ledger.key_rows import (
     key_states,
     moment,
 )
-from farthing.ledger.schema import key_events, key_secrets, keys, timestamp
+from farthing.ledger.schema import key_events, key_secrets, keys
+from farthing.ledger.values import timestamp
 
 __all__ = ["Key", "KeySecret", "KeyState", "Keys", "KeysError", "list_keys"]
 

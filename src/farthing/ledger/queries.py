@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
-from farthing.ledger.schema import attempts, operations, samples, timestamp
+from farthing.ledger.schema import attempts, operations, samples
+from farthing.ledger.values import timestamp
 
 _samples_of_attempt = samples.c.attempt_id == attempts.c.id
 

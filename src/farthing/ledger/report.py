@@ -18,14 +18,9 @@ from farthing.ledger.plan_report import PlanReport, plan_reports
 from farthing.ledger.queries import input_tokens, output_tokens, started_within
 from farthing.ledger.retention import Gone, gone
 from farthing.ledger.rows import Ending
-from farthing.ledger.schema import (
-    LEAVES_OF_VERSION_2,
-    attempts,
-    operations,
-    outcomes,
-    timestamp,
-)
+from farthing.ledger.schema import LEAVES_OF_VERSION_2, attempts, operations, outcomes
 from farthing.ledger.tags import tag
+from farthing.ledger.values import timestamp
 from farthing.ledger.watches import Watch, watches
 
 By = Literal["model", "plan", "key", "day", "user", "team", "kind"]

@@ -36,8 +36,8 @@ from farthing.ledger.schema import (
     removals,
     reservations,
     samples,
-    timestamp,
 )
+from farthing.ledger.values import timestamp
 
 logger = logging.getLogger("farthing.ledger")
 

@@ -22,7 +22,8 @@ from farthing.core.money import Cost
 from farthing.ledger.address import Address, Where
 from farthing.ledger.engines import cause, engine_for, reading
 from farthing.ledger.inserting import insertion
-from farthing.ledger.schema import attempts, certificates, operations, outcomes, timestamp
+from farthing.ledger.schema import attempts, certificates, operations, outcomes
+from farthing.ledger.values import timestamp
 from farthing.risk import binomial
 from farthing.risk.certificate import CertificateMonitor, watched_rate
 from farthing.risk.exchangeability import ExchangeabilityMonitor
