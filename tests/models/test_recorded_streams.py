@@ -120,6 +120,14 @@ def test_lengths_that_are_not_told_take_no_time() -> None:
     assert op.unknown_attempts == 0
 
 
+def test_an_answer_without_tokens_leaves_the_others_their_prompts() -> None:
+    _, op = run(Short("m", 3, 1), made([400, 0, 90]))
+    assert op.spent == Cost(3 * 50 * PROMPT)
+    assert op.unknown_attempts == 0
+    assert op.usage is not None
+    assert op.usage.output_tokens == 0
+
+
 def test_under_a_cap_as_many_begin_as_surely_fit() -> None:
     drawn = made([400, 90, 250, 100])
     dearest = 50 * PROMPT + 400 * OUT

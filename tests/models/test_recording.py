@@ -194,5 +194,9 @@ async def test_unrecorded_question_is_the_clients_mistake():
 async def test_recorded_model_streams():
     drawn = draw(recordings.recording(4, null=0), ["m0", "m1"], 3)
     chunks = [c async for c in RecordedModel(drawn, "m0").stream(Request.ask("What is 1?"))]
-    assert chunks[0].finish_reason == "stop"
-    assert chunks[-1].usage is not None
+    assert [chunk.finish_reason for chunk in chunks] == [None, "stop", None]
+    begun, end = chunks[0].usage, chunks[-1].usage
+    assert begun is not None
+    assert end is not None
+    assert (begun.input, begun.output_tokens) == (end.input, 0)
+    assert end.output_tokens > 0

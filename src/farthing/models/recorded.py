@@ -73,7 +73,7 @@ class RecordedModel:
         )
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        """Each sample in one piece at its end; usage and cost so far whenever another ends."""
+        """Each sample in one piece at its end; before and whenever another ends, what is billed."""
         question, places = self._take(request)
         samples = [self._table.sample(question, place) for place in places]
         lengths = self._table.lengths(question, places)
@@ -81,6 +81,10 @@ class RecordedModel:
         begun, passed = self._pace.now, 0
         while left:
             if lengths[left[0]] > passed:
+                if self._input_cost is not None:
+                    usage = self._table.usage(question, places, passed)
+                    cost = self._cost(question, places, passed)
+                    yield Chunk(usage=usage, usage_basis="exact", cost=cost)
                 passed = await self._pace.moment(begun + lengths[left[0]]) - begun
             while left and lengths[left[0]] <= passed:
                 index = left.pop(0)
@@ -94,10 +98,6 @@ class RecordedModel:
                     output_tokens=sample.output_tokens,
                     sample=sample,
                 )
-            if left and self._input_cost is not None:
-                usage = self._table.usage(question, places, passed)
-                cost = self._cost(question, places, passed)
-                yield Chunk(usage=usage, usage_basis="exact", cost=cost)
         usage = self._table.usage(question, places)
         basis: Basis = "unknown" if usage is None else "exact"
         yield Chunk(usage=usage, usage_basis=basis, cost=self._cost(question, places))
