@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import chain, combinations
@@ -20,6 +21,7 @@ from farthing.core.usage import Usage
 from farthing.policies import from_params
 from farthing.policies.ttc.self_evaluated import SelfEvaluated
 from farthing.policies.ttc.spending import Spending
+from farthing.policies.ttc.vote import SelfConsistency
 from farthing.policies.ttc.zip_rc import Option, ZipRC, longest
 from farthing.signals.introspection import Introspection, introspections
 
@@ -251,6 +253,39 @@ class TestBoth:
             answered(policy, op, request)
             dearest = max(one.cost.pico for one in op.attempts if one.cost is not None)
             assert op.spent.pico <= pico + dearest
+
+
+def solved(policy: Any, tried: list[tuple[Request, str]]) -> tuple[float, int]:
+    """The share solved, and picodollars in all."""
+
+    async def work() -> tuple[int, int]:
+        right = pico = 0
+        for request, value in tried:
+            op = operation(tiny("large"))
+            response = await policy.answer(request, op)
+            right += response.samples[0].answer == value
+            pico += op.spent.pico
+        return right, pico
+
+    right, pico = asyncio.run(work())
+    return right / len(tried), pico
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        SelfEvaluated(model="tiny-large", anneal=False),
+        ZipRC(model="tiny-large", value_usd="0.00003", greedy=False),
+    ],
+    ids=lambda policy: policy.kind,
+)
+def test_more_right_answers_than_a_vote_for_less(policy: Any) -> None:
+    """At the same temperature, which a greedy answer would beat."""
+    tried = chains(200, steps=5, seed=11)
+    share, pico = solved(policy, tried)
+    voted, paid = solved(SelfConsistency("tiny-large", samples=4, stop="none"), tried)
+    assert share > voted + 0.05
+    assert pico < paid
 
 
 def test_reads_what_a_model_says() -> None:
