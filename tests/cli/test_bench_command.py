@@ -10,6 +10,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 import recordings
+from commands import farthing
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def place(tmp_path_factory):
     return where
 
 
-def farthing(place, *arguments):
+def started(place, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "farthing", *arguments],
         cwd=place,
@@ -34,7 +35,7 @@ def farthing(place, *arguments):
 
 
 def test_table_and_plot(place):
-    done = farthing(
+    done = started(
         place, "bench", "policies", "r.parquet", "--policies", "threshold,c3po", "--plot", "p.png"
     )
     assert done.returncode == 0, done.stderr
@@ -46,7 +47,7 @@ def test_table_and_plot(place):
 def test_json_of_two_processes_is_that_of_one(place):
     told = []
     for jobs in ("1", "2"):
-        done = farthing(
+        done = started(
             place, "bench", "policies", "r.parquet", "--policies", "threshold,c3po", "--json",
             "--jobs", jobs,
         )  # fmt: skip

@@ -1,8 +1,7 @@
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 
+import commands
 import pytest
 from ledger_rows import attempt, book, op_id, operation, outcome
 
@@ -14,9 +13,7 @@ from farthing.ledger.values import timestamp
 
 
 def farthing(*arguments, cwd, command="budgets"):
-    code = "from farthing.cli import main; main()"
-    command = [sys.executable, "-c", code, command, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return commands.farthing(cwd, command, *map(str, arguments))
 
 
 def listed(cwd):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pyarrow.parquet as pq
 import pytest
 import recordings
+from commands import farthing
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +20,6 @@ def place(tmp_path_factory):
     (where / "l.csv").write_text("question,correct\n" + "".join(lines))
     (where / "bad.csv").write_text("question,correct\n" + lines[0] + "q0001,yes\n")
     return where
-
-
-def farthing(place, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "farthing", *arguments],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def certify(place, *more, labels="l.csv", model="m2"):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
+import commands
 import pyarrow.parquet as pq
 import pytest
 import recordings
@@ -31,14 +30,7 @@ def place(tmp_path):
 
 
 def farthing(place, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "farthing", "economics", *arguments],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": "", "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"},
-    )
+    return commands.farthing(place, "economics", *arguments)
 
 
 def asked(place, *arguments):

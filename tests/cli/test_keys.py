@@ -1,8 +1,7 @@
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
+import commands
 import pytest
 import typer
 from ledger_rows import attempt, book, operation, outcome
@@ -14,9 +13,7 @@ from farthing.ledger.keys import list_keys
 
 
 def farthing(*arguments, cwd):
-    code = "from farthing.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return commands.farthing(cwd, *map(str, arguments))
 
 
 def test_the_life_of_a_key(tmp_path):
