@@ -26,7 +26,8 @@ class BAVT(Search):
     it is gone on from, a partial answer's value falls to `again` of what it was.
 
     The last `reserve` of what may be spent is kept for writing the best partial answer to its
-    end, `endings` times at most while none is finished. Hence the bound: where one such call
+    end, `endings` times at most while none is finished; more is where a round and an ending might
+    use up what is left. Hence the bound: where one such call
     gives a finished answer with probability at least q whatever it goes on from, and the reserve
     pays for m of them, the policy ends without a finished answer with probability at most
     (1 - q) ** m, whatever the critic says. `endings_for` gives the least m for a given
@@ -64,7 +65,8 @@ class BAVT(Search):
         finished: list[Path] = []
         for number in range(self.rounds):
             left = min(walk.left, 1 - number / self.rounds)
-            if left <= self.reserve or (walk.over and not finished) or not values:
+            scarce = not finished and walk.affords(self.expand + 1, keep=0.0) <= 1
+            if left <= self.reserve or scarce or not values:
                 break
             paths = list(values)
             logs = np.log(np.maximum(list(values.values()), _LEAST)) / left

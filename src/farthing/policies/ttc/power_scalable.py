@@ -116,7 +116,7 @@ class PowerScalable(Sharpened):
 
         Under a bound the first is one, since nobody knows before what it costs.
         """
-        room = walk.affords(samples)
+        room = walk.affords(samples, self.reserve)
         return self.rollouts if room == math.inf else int(min(room, 1 if first else self.rollouts))
 
     async def _roll(

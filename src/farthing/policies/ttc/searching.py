@@ -109,11 +109,14 @@ class Walk:
         if self.over:
             raise CapError(f"{self.node}: what may be spent is used up but for the reserve")
 
-    def affords(self, samples: int) -> float:
-        """How often so many more samples leave the reserve, each as dear as the dearest so far."""
+    def affords(self, samples: int, keep: float) -> float:
+        """How often so many more samples leave a share `keep`, each as dear as the dearest so far.
+
+        Without end before the first.
+        """
         if not self._dearest:
             return math.inf
-        return max(0.0, self.left - self.reserve) / (self._dearest * samples)
+        return max(0.0, self.left - keep) / (self._dearest * samples)
 
     @property
     def left(self) -> float:
