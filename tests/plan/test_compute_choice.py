@@ -18,12 +18,13 @@ from typer.testing import CliRunner
 import farthing.cli.plan_compute  # noqa: F401
 from farthing.budgets.operation import Operation
 from farthing.cli._app import app, run
-from farthing.core.errors import CalibrationError, DataError, InfeasibleError
+from farthing.core.errors import CalibrationError, DataError, InfeasibleError, PlanError
 from farthing.core.money import Cost
 from farthing.core.protocols import ModelCard
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.cost.prices import PriceBook
+from farthing.gateway.plan_checks import check_policy
 from farthing.models.draw import draw
 from farthing.models.recorded import RecordedModel
 from farthing.models.recording import Recording, from_table
@@ -74,6 +75,29 @@ class TestPlay:
                 assert operation.spent.pico == did.cost[place]
 
         asyncio.run(serve())
+
+    @pytest.mark.parametrize("sampling", ["calls", "n"])
+    def test_prompts_are_paid_once_where_a_vote_is_one_call(self, sampling: Any) -> None:
+        rng = np.random.default_rng(0)
+        rows = made(60)
+        for row in rows:
+            row |= {"input_tokens": 500, "output_tokens": int(rng.integers(1, 40))}
+            row["cost_usd"] = (500 + 2 * row["output_tokens"]) / 1e6
+        drawn = draw(from_table(pa.Table.from_pylist(rows), "made"), ["cheap"], 8, 0)
+        option = Option("cheap", 8, "none", sampling=sampling)
+        did = play(drawn, rightness(drawn)[0], option)
+        prompts = {"calls": 8, "n": 1}[sampling]
+        written = drawn.column("output_tokens", 0).sum(axis=1)
+        assert did.cost.tolist() == [int(500e6 * prompts + 2e6 * w) for w in written]
+        assert set(did.taken.tolist()) == {8}
+        policy = option.policy()
+        assert from_params("vote", policy.get_params()) == policy
+        model = RecordedModel(drawn, "cheap")
+        check_policy("", policy, {"cheap": model})
+        model.card = replace(model.card, n=False)
+        if sampling == "n":
+            with pytest.raises(PlanError, match="in one call, which it cannot give"):
+                check_policy("", policy, {"cheap": model})
 
 
 class TestKnapsack:

@@ -32,6 +32,11 @@ def check_policy(where: str, policy: Policy, models: Mapping[str, Model]) -> Non
         if name in models:
             _check_signal(where, signal, name, models)
     if isinstance(policy, SelfConsistency) and policy.model in models:
+        if policy.sampling == "n" and not models[policy.model].card.n:
+            raise PlanError(
+                f"{where}the plan takes several samples of {policy.model!r} in one call, which it "
+                "cannot give; plan with `sampling` in calls"
+            )
         _check_asking(
             where,
             models[policy.model],

@@ -22,6 +22,7 @@ from farthing.plan._traffic import traffic
 from farthing.plan.compute_options import Option, Played, options, play
 from farthing.plan.file import Certificate, Plan
 from farthing.policies.decisions import rightness
+from farthing.policies.ttc.drawing import Sampling
 from farthing.policies.ttc.effort import Effort
 from farthing.risk.binomial import least_trials, tail_p_value
 from farthing.risk.bootstrap import mean_interval
@@ -97,6 +98,8 @@ def choose(
     samples: int = 16,
     by: str | None = None,
     efforts: Mapping[str, Effort] | None = None,
+    sampling: Sampling | None = None,
+    temperature: float | None = None,
     alpha: float = 0.1,
     delta: float = 0.1,
     name: str = "compute",
@@ -111,6 +114,9 @@ def choose(
         samples: of each, at most.
         by: the column whose values are the classes; None for `task`, where there is one.
         efforts: models that are another one at some effort, see `compute_options.efforts`.
+        sampling: whether votes have several samples of one call, which bills the prompt once, as
+            served; None for what the recording says, else "calls".
+        temperature: sent when served; None for what the recording says, else the client's.
         alpha, delta: of the certificates.
         name: of the plans, before that of the class.
         seed: of the draw and the halves.
@@ -132,7 +138,12 @@ def choose(
     pilot, certify = (np.sort(half) for half in np.array_split(order, 2))
     task = _classes(drawn, by)
     names = sorted(set(task.tolist()))
-    every = options(drawn, efforts)
+    known = recording.metadata
+    if sampling is None:
+        sampling = "n" if known.get("farthing.sampling") == "n" else "calls"
+    if temperature is None and "farthing.temperature" in known:
+        temperature = float(known["farthing.temperature"])
+    every = options(drawn, efforts, sampling)
     played = [play(drawn, right[drawn.index(option.model)], option) for option in every]
     chosen = _knapsack(
         [(task[pilot] == one).mean() for one in names],
@@ -159,8 +170,8 @@ def choose(
         cost[here], good[here] = did.cost[here], did.right[here]
         learnt = pilot[task[pilot] == one]
         plan = _plan(
-            recording, f"{name}-{one}" if one else name, every[place], did, learnt, here,
-            alpha, delta / len(names), seed,
+            recording, f"{name}-{one}" if one else name, every[place], temperature, did, learnt,
+            here, alpha, delta / len(names), seed,
         )  # fmt: skip
         usd = did.cost[here] / PICO_PER_USD
         classes.append(
@@ -241,6 +252,7 @@ def _plan(
     recording: Recording,
     name: str,
     option: Option,
+    temperature: float | None,
     did: Played,
     pilot: Ints,
     certify: Ints,
@@ -277,13 +289,11 @@ def _plan(
             given=len(certify),
         )
     usd = did.cost[certify] / PICO_PER_USD
-    said = recording.metadata
-    heat = said.get("farthing.temperature")
     return Plan(
         name,
-        option.policy(None if heat is None else float(heat)),
+        option.policy(temperature),
         (option.served,),
-        said.get("farthing.answer", "text"),
+        recording.metadata.get("farthing.answer", "text"),
         Certificate("pac", alpha, delta, Cost(passed[0]), len(pilot), len(certify), passed[1]),
         {
             "recording": Path(recording.path).name,

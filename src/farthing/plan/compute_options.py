@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from farthing.models.draw import Draw
 from farthing.models.recording import Floats, Ints, Recording
 from farthing.models.variants import FAMILY, variants
 from farthing.policies.single import Single
+from farthing.policies.ttc.drawing import Sampling
 from farthing.policies.ttc.effort import Effort
 from farthing.policies.ttc.stops import StopKind
 from farthing.policies.ttc.vote import SelfConsistency
@@ -33,12 +34,15 @@ class Option:
         samples: how many vote at most; 1 for no vote.
         stop: the rule.
         effort: of which model, and how much, that is; None where the name is the model's own.
+        sampling: whether samples that are asked for at once are one call, which bills the prompt
+            once.
     """
 
     model: str
     samples: int
     stop: StopKind = "exact"
     effort: Effort | None = None
+    sampling: Sampling = "calls"
 
     def policy(self, temperature: float | None = None) -> Policy:
         """What serves it."""
@@ -46,7 +50,7 @@ class Option:
             return self.effort or Single(self.model)
         return SelfConsistency(
             self.served, samples=self.samples, stop=self.stop, temperature=temperature,
-            effort=self.effort,
+            effort=self.effort, sampling="n" if self.sampling == "n" else None,
         )  # fmt: skip
 
     @property
@@ -63,7 +67,7 @@ class Played:
     """What an option did on n questions.
 
     Attributes:
-        cost: picodollars, shape (n,), each sample asked alone.
+        cost: picodollars, shape (n,).
         right: 0 to 1, shape (n,).
         taken: samples, shape (n,).
     """
@@ -73,7 +77,9 @@ class Played:
     taken: Ints
 
 
-def options(drawn: Draw, efforts: Mapping[str, Effort] | None = None) -> list[Option]:
+def options(
+    drawn: Draw, efforts: Mapping[str, Effort] | None = None, sampling: Sampling = "calls"
+) -> list[Option]:
     """All there are: for each model one sample, and votes of 2, 4, 8, ... with each stop rule.
 
     `efforts` tells of models that are another at some effort.
@@ -84,7 +90,7 @@ def options(drawn: Draw, efforts: Mapping[str, Effort] | None = None) -> list[Op
         found.append(Option(model, 1, effort=effort))
         sizes = [2**power for power in range(1, most.bit_length()) if 2**power < most]
         found += [
-            Option(model, size, stop, effort)
+            Option(model, size, stop, effort, sampling)
             for size in sorted({*sizes, most} - {1})
             for stop in STOPS
         ]
@@ -95,7 +101,10 @@ def play(drawn: Draw, right: Floats, option: Option) -> Played:
     """The option on every question, with its model's samples in the draw's order."""
     policy = SelfConsistency(option.model, samples=option.samples, stop=option.stop)
     did = policy.decide(drawn)
-    return Played(did.cost, right[np.arange(drawn.questions), did.place], did.calls)
+    cost, good = did.cost, right[np.arange(drawn.questions), did.place]
+    if option.sampling == "n" and option.samples > 1:
+        cost = replace(policy, sampling="n").decide(drawn).cost
+    return Played(cost, good, did.calls)
 
 
 def efforts(

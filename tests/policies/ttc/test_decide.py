@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def made(seed: int, samples: int, *, logprobs: bool = False) -> Draw:
 
 def equal_to_served(policy: SelfConsistency, drawn: Draw) -> None:
     """Cost, calls and answer of each question, by the policy itself and by its twin."""
-    did = policy.decide(drawn, n=True)
+    did = policy.decide(drawn)
 
     async def serve() -> None:
         for place, question in enumerate(drawn.recording.questions):
@@ -79,7 +80,9 @@ def test_a_rule_is_the_served_policy(
     rule: tuple[Any, float | None], samples: int, have: int, seed: int
 ) -> None:
     """With fewer samples recorded than are asked for, too: they come again."""
-    equal_to_served(SelfConsistency("m", samples, *rule), made(seed, have))
+    policy, drawn = SelfConsistency("m", samples, *rule), made(seed, have)
+    equal_to_served(replace(policy, sampling="n"), drawn)
+    equal_to_served(replace(policy, sampling="calls"), drawn)
 
 
 @settings(max_examples=40, deadline=None)
@@ -106,17 +109,9 @@ def test_the_first_to_finish_are_the_served_policy(
 @pytest.mark.parametrize("rule", [("none", None), ("window", 3), ("doubling", 2)])
 @pytest.mark.parametrize("seed", range(5))
 def test_weighted_votes_are_the_served_policy(rule: tuple[Any, float | None], seed: int) -> None:
-    policy = SelfConsistency("m", 9, *rule, weighted=True)
+    policy = SelfConsistency("m", 9, *rule, weighted=True, sampling="n")
     equal_to_served(policy, made(seed, 9, logprobs=True))
     equal_to_served(policy, made(seed, 9))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_calls_of_their_own_cost_what_each_sample_does(seed: int) -> None:
-    drawn = made(seed, 9)
-    did = SelfConsistency("m", 9, "exact").decide(drawn)
-    costs = [int(row[:taken].sum()) for row, taken in zip(drawn.cost[0], did.calls, strict=True)]
-    assert did.cost.tolist() == costs
 
 
 def test_the_course_is_that_of_each_vote() -> None:

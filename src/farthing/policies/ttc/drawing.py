@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from farthing.core.errors import CapError, UpstreamError
 from farthing.core.protocols import Operation
@@ -15,6 +15,9 @@ from farthing.core.response import Sample
 from farthing.policies.ttc.spending import Begun, Spending
 
 T = TypeVar("T")
+
+Sampling = Literal["calls", "n"]
+"""Samples that are asked for at once: in a call each, or in one call that bills the prompt once."""
 
 CLIENTS = "client"
 """In a table of parameters: the temperature that the client asks with, which is None within."""
@@ -30,12 +33,14 @@ async def take(
     node: str,
     count: int,
     first: int = 0,
+    sampling: Sampling | None = None,
 ) -> list[Sample]:
     """Up to `count` samples, in the order in which they were asked for.
 
     They come in one call where the model can give several at once, else in calls at the same
-    time. A request's seed grows by one with each sample, from that of number `first`. Calls that
-    are not done when the spending's seconds are over are broken off, and booked.
+    time, unless `sampling` says which. A request's seed grows by one with each sample, from that
+    of number `first`. Calls that are not done when the spending's seconds are over are broken
+    off, and booked.
 
     Raises:
         CapError: the spending or the operation's cap has no room, or its seconds were over
@@ -45,7 +50,8 @@ async def take(
     room = spending.room(operation, begun, model, request, count)
     if not room:
         spending.check(operation, begun)
-    one_call = room > 1 and operation.card(model).n
+    together = operation.card(model).n if sampling is None else sampling == "n"
+    one_call = room > 1 and together
     asked = [
         replace(request, seed=seed_of(request, first + i), n=room if one_call else 1, raw=None)
         for i in range(1 if one_call else room)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from farthing.models.recording import Floats, Ints
 from farthing.policies.decisions import Decisions
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.course import Course, course
-from farthing.policies.ttc.drawing import CLIENTS, take
+from farthing.policies.ttc.drawing import CLIENTS, Sampling, take
 from farthing.policies.ttc.effort import Effort
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.stops import StopKind, stop_rule, stopped
@@ -48,6 +48,8 @@ class SelfConsistency:
         temperature: of the samples; None leaves it as the client has it.
         effort: with how much thought the model is asked for each; None as the client has it. Its
             own spending counts for nothing, and thought is not cut off ("forced").
+        sampling: "n" asks for several samples in one call, which bills the prompt once; "calls"
+            in a call each; None as the model can.
         spending: the most that it may spend.
     """
 
@@ -60,12 +62,15 @@ class SelfConsistency:
     weighted: bool = False
     temperature: float | None = 1.0
     effort: Effort | None = None
+    sampling: Sampling | None = None
     spending: Spending = field(default_factory=Spending)
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, not {self.samples}")
         stop_rule(self.stop, self.level)
+        if self.sampling not in (None, *get_args(Sampling)):
+            raise ValueError(f"sampling is calls or n, not {self.sampling!r}")
         if self.effort is not None and self.effort.model != self.model:
             raise ValueError(f"effort: of {self.effort.model!r}, but the vote is {self.model!r}'s")
         if self.effort is not None and self.effort.by == "forced":
@@ -107,7 +112,7 @@ class SelfConsistency:
             try:
                 given = await take(
                     self.model, request, operation, self.spending, begun,
-                    node=self.kind, count=wanted, first=vote.cast,
+                    node=self.kind, count=wanted, first=vote.cast, sampling=self.sampling,
                 )  # fmt: skip
             except UpstreamError:
                 if not samples:
@@ -123,13 +128,11 @@ class SelfConsistency:
     def _response(self, samples: Sequence[Sample]) -> Response:
         return elected(self.model, samples, weights(samples) if self.weighted else None)
 
-    def decide(self, draw: Draw, *, n: bool = False) -> Decisions:
+    def decide(self, draw: Draw) -> Decisions:
         """What it does with every question of a draw at once, as long as its spending lasts.
 
-        Args:
-            draw: where its samples come from; they come again from the first when used up.
-            n: whether samples that are asked for at once are one call, which bills the prompt
-                once, as of models whose card says `n`. Else each is a call of its own.
+        Samples come again from the first when used up. With `sampling` None each is a call of its
+        own here. DataError with "n" where the recording does not tell the price of prompts.
         """
         index = draw.index(self.model)
         drawn = np.arange(self.samples) % draw.samples[index]
@@ -138,7 +141,7 @@ class SelfConsistency:
         last, every = did.taken - 1, np.arange(draw.questions)
         cost = np.cumsum(draw.cost[index][:, drawn], axis=1)[every, last]
         calls = did.taken
-        if n:
+        if self.sampling == "n":
             prompt = draw.input_cost(index)[:, drawn]
             cost, calls = cost - np.cumsum(prompt, axis=1)[every, last], np.zeros_like(calls)
             for asked, before in did.batches:
@@ -160,6 +163,7 @@ class SelfConsistency:
             "weighted": self.weighted,
             "temperature": CLIENTS if self.temperature is None else self.temperature,
             "effort": None if self.effort is None else self.effort.get_params(),
+            "sampling": self.sampling,
             "spending": self.spending.get_params(),
         }
 
