@@ -1,8 +1,7 @@
 import json
 import sqlite3
-import subprocess
-import sys
 
+import commands
 import pytest
 from ledger_rows import attempt, book, operation, outcome
 
@@ -24,9 +23,7 @@ LATER_TABLES = (
 
 
 def farthing(*arguments, cwd):
-    code = "from farthing.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return commands.farthing(cwd, *map(str, arguments))
 
 
 @pytest.fixture

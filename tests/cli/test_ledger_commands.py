@@ -1,7 +1,6 @@
 import json
-import subprocess
-import sys
 
+import commands
 import pyarrow.parquet as pq
 import pytest
 from ledger_rows import attempt, book, operation, outcome
@@ -14,9 +13,7 @@ PLAN = {"plan": "cheap", "strongest": "large", "requested": "cheap"}
 
 
 def farthing(*arguments, cwd):
-    code = "from farthing.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return commands.farthing(cwd, *map(str, arguments))
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """`farthing prices`: which price applies, and why."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from commands import farthing
 
 CONFIG = """\
 [models.gpt]
@@ -58,13 +56,7 @@ def prices(tmp_path):
     (tmp_path / "farthing.toml").write_text(CONFIG)
 
     def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "farthing", "prices", *arguments, "-c", "farthing.toml"],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "120"},
-            capture_output=True,
-            text=True,
-        )
+        done = farthing(tmp_path, "prices", *arguments, "-c", "farthing.toml")
         assert done.returncode == 0, done.stderr
         return done.stdout
 
