@@ -12,6 +12,7 @@ COMMANDS = (
     "bypass",
     "plan",
     "plan_compute",
+    "saturation",
     "explain",
     "replay",
     "certify",

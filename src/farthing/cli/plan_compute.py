@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,6 +38,17 @@ def plan_compute(
         Literal["effort", "thinking", "template"],
         typer.Option(help="How plans tell a model of its effort, see the policy effort."),
     ] = "effort",
+    sampling: Annotated[
+        Literal["calls", "n"] | None,
+        typer.Option(
+            help="calls: a call a sample. n: as many as are asked for at once in one call, prompt "
+            "billed once. Default: as the recording says, else calls."
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Sent when served. Default: as the recording says, else the client's."),
+    ] = None,
     alpha: Annotated[
         float, typer.Option(help="Share of requests that may cost more than is certified.")
     ] = 0.1,
@@ -59,13 +69,11 @@ def plan_compute(
     """
     from farthing.core.errors import DataError
     from farthing.core.money import Cost
-    from farthing.models.draw import draw
     from farthing.models.recording import load_recording
     from farthing.plan.compute_choice import choose
     from farthing.plan.compute_options import efforts
-    from farthing.plan.compute_saturation import pass_at, saturation
+    from farthing.plan.compute_units import units
     from farthing.plan.file import save_plan
-    from farthing.policies.decisions import rightness
 
     loaded = load_recording(recording)
     asked = None if models is None else parts(models)
@@ -76,22 +84,17 @@ def plan_compute(
         variants = efforts(loaded, asked or loaded.models, effort, family, effort_by)
     found = choose(
         loaded, Cost.from_usd(budget), models=asked, samples=samples, by=by, efforts=variants,
-        alpha=alpha, delta=delta, name=name, seed=seed,
+        sampling=sampling, temperature=temperature, alpha=alpha, delta=delta, name=name, seed=seed,
     )  # fmt: skip
-    drawn = draw(loaded, asked or list(loaded.models), samples, seed)
-    points = {}
-    for model, right in zip(drawn.models, rightness(drawn), strict=True):
-        if right.shape[1] >= 4:
-            success, half = pass_at(right), right.shape[1] // 2
-            points[model] = [
-                saturation(success, law=law, fit_to=max(3, half), least_gain=gain)
-                for law in ("one chance", "mixed")
-            ]
+    saturating, _ = units(
+        loaded, asked or list(loaded.models), most=samples, least_gain=gain, seed=seed
+    )
+    points = {one.model: one.fits for one in saturating}
     if as_json:
         print_json(_json(found, points))
     else:
         _show(found, points, by or "task")
-        if max(drawn.samples) == 1:
+        if max(loaded.counts(model).max() for model in asked or loaded.models) == 1:
             out.print("One sample a question is recorded: no votes were among the choices.")
     if folder is not None:
         for one in found.classes:
@@ -100,7 +103,7 @@ def plan_compute(
             err.print(f"Wrote {path}")
 
 
-def _show(found: Choice, points: dict[str, list[Saturation]], by: str) -> None:
+def _show(found: Choice, points: dict[str, tuple[Saturation, ...]], by: str) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -139,7 +142,8 @@ def _show(found: Choice, points: dict[str, list[Saturation]], by: str) -> None:
             )
 
 
-def _json(found: Choice, points: dict[str, list[Saturation]]) -> dict[str, Any]:
+def _json(found: Choice, points: dict[str, tuple[Saturation, ...]]) -> dict[str, Any]:
+    from farthing.bench.compute import saturated
     from farthing.plan.file import as_json as told
 
     return {
@@ -174,17 +178,6 @@ def _json(found: Choice, points: dict[str, list[Saturation]]) -> dict[str, Any]:
             for model, quality, usd in found.singles
         ],
         "saturation": {
-            model: [
-                {
-                    **asdict(fit),
-                    "spread": None if fit.law == "one chance" else fit.spread,
-                    "stop_interval": [
-                        None if end == float("inf") else end for end in fit.stop_interval
-                    ],
-                    "fits": fit.fits,
-                }
-                for fit in fits
-            ]
-            for model, fits in points.items()
+            model: [saturated.told(fit) for fit in fits] for model, fits in points.items()
         },
     }

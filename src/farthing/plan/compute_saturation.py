@@ -21,6 +21,7 @@ from farthing.core.errors import DataError
 from farthing.models.recording import Floats, Ints
 
 Law = Literal["one chance", "mixed"]
+LAWS: tuple[Law, ...] = ("one chance", "mixed")
 RESAMPLES = 200
 _MOST = 10**6
 _WIDEST = 12.0  # of what is fitted, on the logistic scale
@@ -57,6 +58,13 @@ class Saturation:
     fitted_to: int
     misfit: float | None
     misfit_interval: tuple[float, float] | None
+
+    def at(self, units: int) -> float:
+        """What the law says of so many units."""
+        if self.law == "one chance":
+            return self.ceiling * -math.expm1(units * math.log1p(-self.chance))
+        a, b = self.chance * self.spread, (1 - self.chance) * self.spread
+        return self.ceiling * -math.expm1(float(betaln(a, b + units) - betaln(a, b)))
 
     @property
     def fits(self) -> bool | None:
