@@ -319,6 +319,16 @@ class TestCommand:
         assert shown.exit_code == 0, shown.output
         assert "Together" in shown.output
 
+    def test_plans_ask_as_they_are_told_to(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in made(200)))
+        asked = ["plan-compute", str(path), "--budget", "0.1", "--models", "cheap", "--samples",
+                 "8", "--out", str(tmp_path), "--sampling", "n", "--temperature", "0.5"]  # fmt: skip
+        told = CliRunner().invoke(app, asked)
+        assert told.exit_code == 0, told.output
+        params = load_plan(tmp_path / "compute-hard.toml").policy.get_params()
+        assert (params["sampling"], params["temperature"]) == ("n", 0.5)
+
     @pytest.mark.parametrize(
         ("options", "code", "message"),
         [
