@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
+import commands
 import planted_logs as planted
 import pytest
 from ledger_rows import attempt, book, operation, outcome
@@ -28,14 +29,7 @@ BROWSER = next(
 
 
 def farthing(*arguments, cwd, code=0):
-    done = subprocess.run(
-        [*FARTHING, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = commands.farthing(cwd, *map(str, arguments))
     assert done.returncode == code, done.stderr
     return done
 
