@@ -322,8 +322,9 @@ class TestCommand:
     def test_plans_ask_as_they_are_told_to(self, tmp_path: Path) -> None:
         path = tmp_path / "r.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in made(200)))
-        asked = ["plan-compute", str(path), "--budget", "0.1", "--models", "cheap", "--samples",
-                 "8", "--out", str(tmp_path), "--sampling", "n", "--temperature", "0.5"]  # fmt: skip
+        asked = ["plan-compute", str(path), "--budget", "0.1", "--models", "cheap"]
+        asked += ["--samples", "8", "--sampling", "n", "--temperature", "0.5"]
+        asked += ["--out", str(tmp_path)]
         told = CliRunner().invoke(app, asked)
         assert told.exit_code == 0, told.output
         params = load_plan(tmp_path / "compute-hard.toml").policy.get_params()
