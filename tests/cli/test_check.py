@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +12,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from commands import farthing
 
 from farthing.cli._app import app
 from farthing.gateway.checking import Finding, check
 from farthing.ledger.keys import Keys, list_keys
 
-FARTHING = [sys.executable, "-c", "from farthing.cli import main; main()"]
 CONFIG = """\
 [gateway]
 [models.gpt]
@@ -158,12 +157,6 @@ async def test_a_ledger_that_is_none(tmp_path: Path) -> None:
     assert "can be written" in ledger.message
     (tmp_path / "farthing.db").write_text("no ledger" * 1000)
     assert (await look(path))["ledger"].level == "error"
-
-
-def farthing(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*FARTHING, *arguments], cwd=folder, capture_output=True, text=True, timeout=60
-    )
 
 
 def test_exit_codes_and_json(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
+import commands
 import numpy as np
 import pytest
 from aiohttp import web
@@ -57,8 +57,9 @@ def questions(rng, count, steps):
 
 def farthing(*arguments):
     """What a command prints."""
-    command = [sys.executable, "-m", "farthing", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = commands.farthing(Path.cwd(), *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 async def ask(url, asked, **headers):
