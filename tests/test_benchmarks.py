@@ -92,6 +92,14 @@ def test_its_hub_bridge():
     assert "| its_hub: particle-filtering |" in done.stdout
 
 
+def test_thought_graph(tmp_path):
+    few = ("--trials", 20, "--problems", 10, "--samples", "2", "--out", tmp_path / "actions.json")
+    done = run("thought_graph.py", *few)
+    assert "| 2 | 0.002 |" in done.stdout
+    assert "3 samples, 2 levels, 1 refinements, eager: " in done.stdout
+    assert json.loads((tmp_path / "actions.json").read_text())["returns"]
+
+
 def test_guarantees(tmp_path):
     llama = ("llama3.2-1b", "llama3.2-3b", "llama3.1-8b", "llama3.1-70b", "llama3.1-405b")
     names = {f"m{i}": model for i, model in enumerate(llama)}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,8 @@ from farthing.core.request import Request
 from farthing.models.tiny import prompt, solve
 from farthing.policies import from_params
 from farthing.policies.registry import models_of
+from farthing.policies.ttc.graph_actions import Actions
+from farthing.policies.ttc.graph_learning import Trial, fit
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.splitting import filled, halves, lines
 from farthing.policies.ttc.thought_graph import Thought, ThoughtGraph
@@ -40,16 +45,16 @@ def test_questions_and_answers_are_put_together() -> None:
 def test_the_rule_splits_what_is_unsure_and_refines_what_cannot_be_split() -> None:
     policy = ThoughtGraph("m", levels=1)
     thought = Thought(Request.ask("?"), 0)
-    assert policy.actions(thought) == ["solve"]
+    assert policy.able(thought) == ["solve"]
     thought.rounds = 1
-    assert policy.actions(thought) == ["split", "refine", "stop"]
+    assert policy.able(thought) == ["split", "refine", "stop"]
     thought.parts = ["a", "b"]
-    assert policy.actions(thought)[0] == "merge"
+    assert policy.able(thought)[0] == "merge"
     thought.parts = []
-    assert policy.actions(thought)[0] == "refine"
+    assert policy.able(thought)[0] == "refine"
     thought.rounds = 2
-    assert policy.actions(thought) == ["stop"]
-    assert policy.actions(Thought(Request.ask("?"), 1, parts=None, rounds=1))[0] == "refine"
+    assert policy.able(thought) == ["stop"]
+    assert policy.able(Thought(Request.ask("?"), 1, parts=None, rounds=1))[0] == "refine"
 
 
 def test_parts_are_asked_in_order_with_answers_put_in() -> None:
@@ -114,6 +119,61 @@ def test_taking_chains_apart_beats_a_vote_of_more_tokens() -> None:
     vote, more = asyncio.run(share(SelfConsistency("tiny-small", samples=16, stop="none")))
     assert more > spent
     assert graph > vote + 0.1
+
+
+def test_an_eager_graph_takes_apart_what_it_has_not_solved() -> None:
+    told = {"first?": "4", "then 4?": "9"}
+    model = Scripted(
+        "m",
+        lambda request: (
+            "first?\nthen {1}?" if "simpler" in request.prompt else told[request.prompt]
+        ),
+    )
+    op = operation(model)
+    merged = answered(ThoughtGraph("m", samples=2, levels=1, eager=True), op, Request.ask("whole?"))
+    assert merged.samples[0].answer == "9"
+    assert [one.prompt for one in model.asked[1:]] == ["first?"] * 2 + ["then 4?"] * 2
+    simple = Scripted("m", ["7"])
+    policy = ThoughtGraph("m", samples=2, eager=True, splitter=f"{__name__}:none")
+    assert answered(policy, operation(simple)).samples[0].answer == "7"
+    assert len(simple.asked) == 2
+
+
+def trials(count: int, steps: int) -> Iterator[Trial]:
+    for request, value in chains(count, steps=steps, seed=3):
+        yield (
+            request,
+            operation(tiny("small")),
+            lambda told, value=value: float(told.samples[0].answer == value),
+        )
+
+
+def test_actions_are_learnt_from_what_they_came_to(tmp_path: Path) -> None:
+    policy = ThoughtGraph("tiny-small", samples=1, splitter=HALVES)
+    table = asyncio.run(fit(policy, trials(400, 6), price=0.001))
+    few = [asyncio.run(fit(policy, trials(20, 6), price=0.001)) for _ in range(2)]
+    assert few[0] == few[1]
+    task = chains(1, steps=6)[0][0]
+    unsolved = Thought(task, 0)
+    learnt = table.returns[unsolved.state(0.0)]
+    assert learnt["split"][0] > learnt["solve"][0] + 0.05
+    table.save(tmp_path / "actions.json")
+    played = replace(policy, actions=str(tmp_path / "actions.json"))
+    assert from_params("thought-graph", played.get_params()) == played
+    op = operation(tiny("small"))
+    answered(played, op, task)
+    assert all(attempt.request.prompt != task.prompt for attempt in op.attempts)
+    assert Actions.load(tmp_path / "actions.json").best("never seen", ["merge", "stop"]) == "merge"
+
+
+@pytest.mark.parametrize("told", ["", "{}", '{"returns": {"a": {"solve": 1}}}'])
+def test_what_is_no_file_of_actions_is_refused(told: str, tmp_path: Path) -> None:
+    path = tmp_path / "actions.json"
+    path.write_text(told)
+    with pytest.raises(ParamError, match=r"actions .* cannot be read"):
+        from_params("thought-graph", {"model": "m", "actions": str(path)})
+    with pytest.raises(ParamError, match="cannot be read"):
+        from_params("thought-graph", {"model": "m", "actions": str(tmp_path / "none")})
 
 
 def test_spending_and_parameters() -> None:

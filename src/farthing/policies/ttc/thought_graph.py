@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
 from farthing.core.response import Response, Sample
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.drawing import take
+from farthing.policies.ttc.graph_actions import Action, loaded, state_of
 from farthing.policies.ttc.searching import built, params_of
 from farthing.policies.ttc.spending import Begun, Spending
 from farthing.policies.ttc.splitting import ASKED, filled, lines
 from farthing.policies.ttc.vote import elected
-
-Action = Literal["solve", "refine", "split", "merge", "stop"]
 
 PLANNED = """\
 Question:
@@ -47,6 +46,12 @@ class Thought:
     merged: tuple[Sample, float] | None = None
     rounds: int = 0
 
+    def state(self, sure: float) -> str:
+        """What a learnt choice of the next action sees; `sure` is that of the best answer."""
+        return state_of(
+            self.request.prompt, self.level, self.rounds, sure, self.parts, self.merged is not None
+        )
+
     def best(self, model: str) -> tuple[Sample, float] | None:
         """The surest answer, and how sure it is; that of the parts where both are as sure."""
         own = None
@@ -65,13 +70,14 @@ class ThoughtGraph:
     `accept` it is split, down to `levels`; the parts are thoughts themselves, solved in order,
     with the answers of earlier ones put in; the last one's answer is the merged one, as sure as
     the least sure part. What cannot be split is refined: more samples are asked for. With a
-    `planner`, a model picks the next of the possible actions in place of this rule.
+    `planner`, a model picks the next of the possible actions in place of this rule; with `actions`,
+    what was learnt of them, and a task may be taken apart before it is solved.
 
     It pays where parts are much easier than the whole; where a task is hard in itself it costs
     more than a vote of as many samples.
 
     Source: ARIES: Autonomous Reasoning with LLMs on Interactive Thought Graph Environments
-    (Gimenes et al., 2025), with a rule in place of its learnt behaviour.
+    (Gimenes et al., 2025).
 
     Attributes:
         model: who answers.
@@ -82,7 +88,9 @@ class ThoughtGraph:
         splitter: the function that takes tasks apart, such as
             "farthing.policies.ttc.splitting:halves"; it is called with the task and returns
             questions, with {1} for the answer of the first. None asks the model.
+        eager: whether a task is taken apart before it is solved, and solved if it cannot be.
         planner: the model that picks actions; None for the rule.
+        actions: a file of what each came to in each state, as `graph_learning.fit` learns it.
         temperature: of the samples.
         spending: the most that may be spent on an operation.
     """
@@ -95,7 +103,9 @@ class ThoughtGraph:
     levels: int = 2
     refines: int = 1
     splitter: str | None = None
+    eager: bool = False
     planner: str | None = None
+    actions: str | None = None
     temperature: float = 1.0
     spending: Spending = field(default_factory=Spending)
 
@@ -111,6 +121,10 @@ class ThoughtGraph:
                 raise ValueError(
                     f"splitter {self.splitter!r} cannot be imported: {error}"
                 ) from error
+        if self.actions is not None:
+            if self.planner is not None:
+                raise ValueError("either a planner or learnt actions pick the next one, not both")
+            loaded(self.actions)
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -139,18 +153,21 @@ class ThoughtGraph:
 
         return await or_best(think(), operation, best)
 
-    def actions(self, thought: Thought) -> list[Action]:
+    def able(self, thought: Thought) -> list[Action]:
         """What can be done next, in the order in which the rule prefers it."""
-        if not thought.rounds:
+        solved = bool(thought.rounds)
+        if not (solved or self.eager or self.actions):
             return ["solve"]
         able: list[Action] = []
         if thought.parts is None and thought.level < self.levels:
             able.append("split")
         if thought.parts and thought.merged is None:
             able.append("merge")
-        if thought.rounds <= self.refines:
+        if solved and thought.rounds <= self.refines:
             able.append("refine")
-        return [*able, "stop"]
+        if solved or thought.merged:
+            able.append("stop")
+        return able if solved else [*able, "solve"]
 
     async def _think(self, thought: Thought, operation: Operation, begun: Begun) -> None:
         while True:
@@ -175,9 +192,11 @@ class ThoughtGraph:
     async def _next(
         self, thought: Thought, sure: float, operation: Operation, begun: Begun
     ) -> Action:
-        able = self.actions(thought)
-        if self.planner is None or len(able) == 1:
+        able = self.able(thought)
+        if len(able) == 1:
             return able[0]
+        if self.planner is None:
+            return self._pick(thought, sure, able, operation)
         text = PLANNED.format(
             task=thought.request.prompt,
             sure=sure,
@@ -189,6 +208,13 @@ class ThoughtGraph:
         told = await operation.call(self.planner, asked, node=f"{self.kind}/plan", kind="judge")
         said = re.findall("|".join(able), told.text.lower())
         return next((action for action in able if said and action == said[0]), able[0])
+
+    def _pick(
+        self, thought: Thought, sure: float, able: list[Action], operation: Operation
+    ) -> Action:
+        if self.actions is None:
+            return able[0]
+        return loaded(self.actions).best(thought.state(sure), able)
 
     async def _split(self, thought: Thought, operation: Operation, begun: Begun) -> list[str]:
         task = thought.request.prompt
