@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from farthing.bench.figures import Interval, Row
-from farthing.bench.plotting import check_plot as check_plot
-from farthing.bench.plotting import save
+from farthing.bench.plotting import check_plot, save
 from farthing.bench.policies import Bench, usd
 from farthing.risk.curve import hull
 

@@ -13,8 +13,7 @@ from rich.text import Text
 from farthing.bench.compute.figures import Row, cheapest, rows
 from farthing.bench.compute.results import Bench
 from farthing.bench.figures import Interval
-from farthing.bench.show import check_plot
-from farthing.core.errors import DataError
+from farthing.bench.plotting import check_plot, save
 from farthing.risk.curve import hull
 
 WIDTH = 164
@@ -139,10 +138,7 @@ def plot(bench: Bench, path: Path) -> None:
 
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     _draw(figure.add_subplot(), bench)
-    try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
+    save(figure, path)
 
 
 def _draw(axes: Any, bench: Bench) -> None:
