@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from farthing.core.errors import ExtraError, ParamError
-from farthing.signals import encoder
+from farthing.signals import encoder, wordllama
 from farthing.signals.encoder import ENCODERS, Encoder, best, encoder_from_params, learn_encoder
+from farthing.signals.tfidf import Tfidf
 
 EMBEDDINGS = find_spec("wordllama") is not None and find_spec("tokenizers") is not None
 KINDS = [
@@ -96,11 +97,11 @@ def test_keeps_as_many_vectors_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_learns_from_some_of_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
     learnt: list[int] = []
 
-    class Counted(encoder.Tfidf):
+    class Counted(Tfidf):
         @classmethod
         def fit(cls, texts: Any, *, seed: int = 0) -> Any:
             learnt.append(len(texts))
-            return encoder.Tfidf.fit(texts, seed=seed)
+            return Tfidf.fit(texts, seed=seed)
 
     monkeypatch.setattr(encoder, "LEARNT_FROM", 20)
     monkeypatch.setitem(ENCODERS, "tfidf", Counted)
@@ -118,8 +119,8 @@ def test_the_best_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder._wordllama.cache_clear()
-    monkeypatch.setattr(encoder, "find_spec", lambda name: None)
+    wordllama._wordllama.cache_clear()
+    monkeypatch.setattr(wordllama, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "tokenizers", type(sys)("tokenizers"))
     monkeypatch.setattr(sys.modules["tokenizers"], "Tokenizer", object, raising=False)
     with pytest.raises(ExtraError, match=r"wordllama is not installed.*farthing\[embeddings\]"):

@@ -21,7 +21,6 @@ from farthing.signals.agreement import Agreement
 from farthing.signals.belief import Belief
 from farthing.signals.beta import BetaMajority
 from farthing.signals.column import Column
-from farthing.signals.encoder import Tfidf
 from farthing.signals.judge import Judge
 from farthing.signals.learned import LOOKS, Learned
 from farthing.signals.logprob import LogProb
@@ -31,6 +30,7 @@ from farthing.signals.seen import Codes, Seen, of_draw, of_samples
 from farthing.signals.self_report import SelfReport, stated_confidence
 from farthing.signals.semantic import Semantic, normalised
 from farthing.signals.signal import Signal
+from farthing.signals.tfidf import Tfidf
 from farthing.signals.verification import Verification
 
 

@@ -15,7 +15,7 @@ from farthing.models.draw import Draw
 from farthing.models.recording import Floats
 from farthing.policies.lesson import Expects, best_setting, lesson
 from farthing.policies.router import Router
-from farthing.signals.encoder import single
+from farthing.signals.vectors import single
 
 HIDDEN = 16
 STEPS = 200

@@ -13,7 +13,7 @@ from farthing.models.draw import Draw
 from farthing.models.recording import Floats
 from farthing.policies.lesson import Expects, best_setting, lesson
 from farthing.policies.router import Router
-from farthing.signals.encoder import single
+from farthing.signals.vectors import single
 
 CLUSTERS = (1, 2, 4, 8, 16, 32, 64)
 LEAST = 8

@@ -14,7 +14,7 @@ from farthing.models.draw import Draw
 from farthing.models.recording import Floats
 from farthing.policies.lesson import Expects, best_setting, lesson
 from farthing.policies.router import Router
-from farthing.signals.encoder import single
+from farthing.signals.vectors import single
 
 RANK = 8
 PENALTIES = (300.0, 30.0, 10.0, 3.0, 1.0)

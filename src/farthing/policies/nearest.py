@@ -13,7 +13,7 @@ from farthing.models.draw import Draw
 from farthing.models.recording import Floats
 from farthing.policies.lesson import CHOOSING, Lesson, contrast, lesson
 from farthing.policies.router import Router
-from farthing.signals.encoder import single
+from farthing.signals.vectors import single
 
 NEIGHBOURS = (5, 10, 20, 40, 80, 160)
 SHRINK = (5.0, 20.0, 80.0, 320.0, 1e6)
