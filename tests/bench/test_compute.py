@@ -313,6 +313,24 @@ class TestCommand:
         assert vote["flops"] is None
         assert told["models"] == ["cheap", "dear"]
 
+    def test_models_without_costs_are_left_out(self, tmp_path: Path) -> None:
+        path = recording(tmp_path / "r.jsonl")
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        other = [
+            {**row, "model": "free", "cost_usd": None} for row in rows if row["model"] == "dear"
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows + other))
+        found = world(Source(recording=str(path)))
+        assert found.models == ("cheap", "dear")
+        assert "cost_usd of model 'free' is unknown" in found.left_out["free"]
+        done = bench(
+            Source(recording=str(path)), model="cheap", kinds=["vote"], budgets=(4,), seeds=1
+        )
+        assert "free" in done.left_out
+        path.write_text("".join(json.dumps(row) + "\n" for row in other))
+        with pytest.raises(DataError, match="no model can be judged"):
+            world(Source(recording=str(path), seed=1))
+
     @pytest.mark.parametrize(
         ("option", "told"),
         [

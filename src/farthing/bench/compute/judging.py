@@ -48,7 +48,8 @@ def bench(
     found = world(source)
     check_model(found, model)
     above = found.models[found.models.index(model) + 1 :]
-    chosen, left_out = arms(kinds, model, steps=found.steps, stronger=next(iter(above), None))
+    chosen, unfit = arms(kinds, model, steps=found.steps, stronger=next(iter(above), None))
+    left_out = {**found.left_out, **unfit}
     singles = [Judged(name, None, _single(found, name)) for name in found.models]
     unit = float(singles[found.models.index(model)].asked.columns["usd"].mean())
     if not any(arm.name == VOTE for arm in chosen):

@@ -20,7 +20,7 @@ from farthing.core.response import Response
 from farthing.core.usage import Usage
 from farthing.cost.devices import Device, find
 from farthing.cost.prices import PriceBook
-from farthing.models.draw import draw
+from farthing.models.draw import Draw, draw
 from farthing.models.recorded import RecordedModel
 from farthing.models.recording import load_recording
 from farthing.models.tiny import MAX_STEPS, TINY_SIZES, TinyModel, load, problem, prompt, solve
@@ -76,11 +76,13 @@ class World(Protocol):
         models: cheap to strong.
         questions: how many there are.
         steps: whether its models go on from partial answers.
+        left_out: why other models are not among them.
     """
 
     models: tuple[str, ...]
     questions: int
     steps: bool
+    left_out: dict[str, str]
 
     def begin(self, question: int, seed: int, cap: Cost | None) -> Begun:
         """A new operation on question 0, 1, ...; nothing is held from before."""
@@ -124,6 +126,7 @@ class TinyWorld:
         lengths = rng.integers(1, MAX_STEPS + 1, source.problems).tolist()
         self.chains = [problem(rng, steps) for steps in lengths]
         self.models = tuple(f"tiny-{size}" for size in TINY_SIZES)
+        self.left_out: dict[str, str] = {}
         self.questions = source.problems
         self.answers = [str(solve(chain)[-1]) for chain in self.chains]
         self.device = find(source.device)
@@ -220,8 +223,7 @@ class RecordedWorld:
     steps = False
 
     def __init__(self, path: str, samples: int, seed: int) -> None:
-        recording = load_recording(path)
-        drawn = draw(recording, list(recording.models), samples, seed)
+        drawn, self.left_out = _drawn(path, samples, seed)
         costs = [float(drawn.cost[place].mean()) for place in range(len(drawn.models))]
         order = sorted(range(len(drawn.models)), key=costs.__getitem__)
         self.models = tuple(drawn.models[place] for place in order)
@@ -232,11 +234,8 @@ class RecordedWorld:
         self._right: list[dict[str | None, float]] = [{} for _ in self.names]
         told = drawn.recording.table["answer"].to_pylist()
         for place in range(len(drawn.models)):
-            correct = drawn.correct(place)
-            if np.isnan(correct).any():
-                raise DataError(f"{path}: correctness is not known of all answers")
             for question, rows in enumerate(drawn.rows[place]):
-                for row, value in zip(rows, correct[question], strict=True):
+                for row, value in zip(rows, drawn.correct(place)[question], strict=True):
                     answer = None if told[row] is None else str(told[row])
                     self._right[question][answer] = float(value)
 
@@ -247,6 +246,24 @@ class RecordedWorld:
     def right(self, question: int, answer: str | None) -> float:
         """How right an answer is, 0 to 1; 0 for one that nobody gave."""
         return self._right[question].get(answer, 0.0)
+
+
+def _drawn(path: str, samples: int, seed: int) -> tuple[Draw, dict[str, str]]:
+    """A draw of the models whose costs and rightness are known, and why others are left out."""
+    recording = load_recording(path)
+    left_out: dict[str, str] = {}
+    for model in recording.models:
+        try:
+            alone = draw(recording, [model], samples, seed)
+        except DataError as error:
+            left_out[model] = str(error).removeprefix(f"{path}: ")
+            continue
+        if np.isnan(alone.correct(0)).any():
+            left_out[model] = "of some of its answers it is not known whether they are right"
+    known = [model for model in recording.models if model not in left_out]
+    if not known:
+        raise DataError(f"{path}: no model can be judged; {next(iter(left_out.values()))}")
+    return draw(recording, known, samples, seed), left_out
 
 
 class RecordedBegun:
@@ -271,7 +288,7 @@ class RecordedBegun:
         over = 0 if self._cap is None else max(0, sum(costs) - self._cap.pico)
         return Spent(
             self._world.right(self._question, response.samples[0].answer),
-            sum(costs) / PICO_PER_USD,
+            math.nan if self.operation.unknown_attempts else sum(costs) / PICO_PER_USD,
             sum(count for count, _ in output) if told else math.nan,
             sum(count for count, left in output if left) if told else math.nan,
             len(attempts),
