@@ -20,6 +20,7 @@ from _common import environment, markdown
 
 from farthing.bench.compute.worlds import Source, TinyWorld, world
 from farthing.policies.single import Single
+from farthing.policies.ttc.chain import Chain, Link
 from farthing.policies.ttc.self_evaluated import SelfEvaluated
 from farthing.policies.ttc.vote import SelfConsistency
 from farthing.policies.ttc.zip_rc import ZipRC
@@ -34,7 +35,9 @@ def policies(model: str, unit: float) -> dict[str, Any]:
     rows: dict[str, Any] = {"greedy": Single(model)}
     rows |= {f"vote of {n}": SelfConsistency(model, samples=n, stop="none") for n in (4, 8, 16)}
     rows |= {
-        f"best of {n} by `enough`": SelfEvaluated(samples=n, accept=NEVER, anneal=False, **told)
+        f"best of {n} by `enough`": SelfEvaluated(
+            samples=n, width=n, accept=NEVER, anneal=False, **told
+        )
         for n in (4, 8, 16)
     }
     rows |= {
@@ -71,7 +74,19 @@ def policies(model: str, unit: float) -> dict[str, Any]:
             (16, 0.3, True),
         )
     }
+    if model != "tiny-large":
+        rows |= {
+            f"chain: greedy if likely >= {accept}, else tiny-large": Chain(
+                links=(Link(one_greedy(model), accept), Link("tiny-large"))
+            )
+            for accept in (0.5, 0.7, 0.9, 0.97)
+        }
     return rows
+
+
+def one_greedy(model: str) -> ZipRC:
+    """A greedy answer in one call, with the probability of its being right."""
+    return ZipRC(model=model, samples=1, start=1, tokens=16, value_usd="1")
 
 
 def run(found: TinyWorld, model: str, policy: Any) -> np.ndarray:
