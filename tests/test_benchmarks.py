@@ -56,6 +56,12 @@ def test_step_search():
     assert "| power-smc 16, vote |" in done.stdout
 
 
+def test_heads():
+    done = run("heads.py", "--problems", 2, "--models", "mid", "--only", "0.9")
+    assert "| self-evaluation, accept 0.9 |" in done.stdout
+    assert "| chain: greedy if likely >= 0.9, else tiny-large |" in done.stdout
+
+
 def many_answers(path, questions=12, samples=18):
     """Samples of one model with lengths, which cost nothing that is known."""
     rng = random.Random(0)
