@@ -47,11 +47,10 @@ def bench(
     """
     found = world(source)
     check_model(found, model)
-    above = found.models[found.models.index(model) + 1 :]
-    chosen, unfit = arms(kinds, model, steps=found.steps, stronger=next(iter(above), None))
-    left_out = {**found.left_out, **unfit}
     singles = [Judged(name, None, _single(found, name)) for name in found.models]
     unit = float(singles[found.models.index(model)].asked.columns["usd"].mean())
+    chosen, unfit = arms(kinds, model, steps=found.steps, stronger=_stronger(singles, model))
+    left_out = {**found.left_out, **unfit}
     if not any(arm.name == VOTE for arm in chosen):
         chosen = [
             *(arm for arm in arms(["vote"], model, steps=False)[0] if arm.name == VOTE),
@@ -72,6 +71,20 @@ def bench(
         source, model, found.models, unit, seeds, found.questions, tuple(singles), tuple(judged),
         left_out,
     )  # fmt: skip
+
+
+def _stronger(singles: Sequence[Judged], model: str) -> str | None:
+    """The model that gains most right answers for each further dollar; None if none gains any."""
+    points = {
+        one.name: (one.asked.mean("usd").mean(), one.asked.mean("right").mean()) for one in singles
+    }
+    own_usd, own_right = points[model]
+    gains = {
+        name: (right - own_right) / (usd - own_usd)
+        for name, (usd, right) in points.items()
+        if usd > own_usd and right > own_right
+    }
+    return max(gains, key=gains.__getitem__, default=None)
 
 
 def _single(found: World, model: str) -> Asked:
