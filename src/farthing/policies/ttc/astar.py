@@ -42,11 +42,15 @@ class AStar(Search):
         if not 0 <= self.again <= 1:
             raise ValueError(f"again is from 0 to 1, not {self.again}")
 
+    def _over(self, walk: Walk) -> bool:
+        """The last round says little of the next, which may go on from anywhere."""
+        return walk.over or walk.scarce(self.expand)
+
     async def _search(self, walk: Walk) -> Response:
         order = count()
         queue: list[tuple[float, int, int, Path]] = [(-1.0, 0, next(order), Path())]
         expanded = 0
-        while queue and expanded < self.most and not walk.over:
+        while queue and expanded < self.most and not self._over(walk):
             rank, _, _, path = heapq.heappop(queue)
             if path.finished:
                 return walk.response(path)

@@ -65,7 +65,7 @@ class BAVT(Search):
         finished: list[Path] = []
         for number in range(self.rounds):
             left = min(walk.left, 1 - number / self.rounds)
-            scarce = not finished and walk.affords(self.expand + 1, keep=0.0) <= 1
+            scarce = not finished and walk.scarce(self.expand)
             if left <= self.reserve or scarce or not values:
                 break
             paths = list(values)

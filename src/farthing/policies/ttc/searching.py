@@ -118,6 +118,10 @@ class Walk:
             return math.inf
         return max(0.0, self.left - keep) / (self._dearest * samples)
 
+    def scarce(self, samples: int) -> bool:
+        """Whether a round of so many samples, and an ending, might use up what is left."""
+        return self.affords(samples + 1, keep=0.0) <= 1
+
     @property
     def left(self) -> float:
         """What share of what may be spent is left, from 0 to 1; 1 without a bound."""
@@ -322,7 +326,7 @@ class Search:
     async def _ended(self, walk: Walk) -> Response:
         """What the search answers; a partial answer for lack of means is written to its end."""
         response = await self._search(walk)
-        if response.samples[0].finish_reason == "stop" or not walk.over:
+        if response.samples[0].finish_reason == "stop" or not self._over(walk):
             return response
         walk.operation.stop("cap")
         path = walk.lead()
@@ -330,6 +334,10 @@ class Search:
             return response
         [ended] = await walk.grow([path], steps=self.steps.to_end)
         return walk.response(ended)
+
+    def _over(self, walk: Walk) -> bool:
+        """Whether another round might leave too little for an ending."""
+        return walk.over
 
     async def _search(self, walk: Walk) -> Response:
         raise NotImplementedError
