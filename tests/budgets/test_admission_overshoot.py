@@ -93,11 +93,14 @@ def ours(seed, known, clients, limit=LIMIT):
     return run(rule, rng, clients=clients, limit=limit)
 
 
-@pytest.mark.parametrize("clients", [64, 256])
+@pytest.mark.parametrize(("clients", "runs"), [(64, 20), (256, 8)])
 @pytest.mark.parametrize("known", [0, 300])
-def test_overshoot_is_small(clients, known):
-    """20 runs: at most 1 % over in the mean, 3 % at the worst. Check-then-charge: over 30 %."""
-    finals = [ours(seed, known, clients)[0] for seed in range(20)]
+def test_overshoot_is_small(clients, runs, known):
+    """At most 1 % over in the mean, 3 % at the worst. Check-then-charge: over 30 % each time.
+
+    Holds for half of what operations cost would be over by 11 to 26 % each time.
+    """
+    finals = [ours(seed, known, clients)[0] for seed in range(runs)]
     naive = [run(Naive(), np.random.default_rng(seed), clients=clients)[0] for seed in range(5)]
     assert np.maximum(np.array(finals) - 1, 0).mean() <= 0.01
     assert max(finals) <= 1.03
