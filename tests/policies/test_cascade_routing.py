@@ -7,8 +7,9 @@ import pytest
 from recordings import recording
 
 from farthing.models.draw import draw
-from farthing.policies.cascade_routing import CascadeRouting, _greater
+from farthing.policies.cascade_routing import CascadeRouting
 from farthing.policies.decisions import PRICES, rightness
+from farthing.policies.estimates import greater
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ def test_the_greater_of_two_normal_variables(
 ) -> None:
     rng = np.random.default_rng(0)
     drawn = np.maximum(rng.normal(*one, 400_000), rng.normal(*other, 400_000))
-    mean, variance = _greater(
+    mean, variance = greater(
         np.array([one[0]]), np.array([one[1] ** 2]), np.array([other[0]]), other[1] ** 2
     )
     assert mean[0] == pytest.approx(drawn.mean(), abs=2e-3)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.special import expit, logit, ndtr
+from scipy.special import expit
 
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
@@ -16,6 +16,15 @@ from farthing.core.response import Response, Sample
 from farthing.models.draw import Draw, bought_cost
 from farthing.models.recording import Floats, Ints
 from farthing.policies.decisions import PRICES, Decisions
+from farthing.policies.estimates import (
+    Known,
+    answer_codes,
+    estimates,
+    greater,
+    members,
+    number_of,
+    prompt_odds,
+)
 from farthing.policies.measures import Measures, measure, worthwhile
 from farthing.policies.sampling import ask_samples
 from farthing.policies.scored import seen_of
@@ -23,13 +32,9 @@ from farthing.policies.stopping import or_best
 from farthing.policies.threshold import plain_signal
 from farthing.signals.calibrated import Calibrated
 from farthing.signals.encoder import Encoder, encoder_from_params, learn_encoder
-from farthing.signals.learning import Logistic, learn, out_of_fold
-from farthing.signals.logistic import fit_logistic, logistic
 from farthing.signals.seen import Codes, Prompts, Seen, of_samples
 
 MOST = 4
-LEARNT_FROM = 5000
-RIDGE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +107,10 @@ class CascadeRouting:
         if any(signal.logprobs for signal in self.signals):
             request = replace(request, logprobs=True)
         codes = Codes()
-        known = _Known.empty(
-            1, len(self.models), self._prior(self.encoder.encode([request.prompt]))
-        )
+        known = Known.empty(1, len(self.models), self._prior(self.encoder.encode([request.prompt])))
         while True:
-            expected, best = self._judge(known.features(tuple(asked)), _number(asked))
-            model = int(self._next(best, _number(asked))[0])
+            expected, best = self._judge(known.features(tuple(asked)), number_of(asked))
+            model = int(self._next(best, number_of(asked))[0])
             if model < 0:
                 chosen = int(expected[0].argmax())
                 return self._response(asked, chosen, float(expected[0, chosen]))
@@ -123,7 +126,7 @@ class CascadeRouting:
                     seen = await signal.buy(seen, samples, request, operation, node)
                     asked[model] = seen, samples
                 known.scores[:, model] = signal.normal(signal.signal.values([seen]))
-            known.answers[:, model] = _answer(seen)
+            known.answers[:, model] = answer_codes(seen)
 
     def _response(
         self,
@@ -147,8 +150,8 @@ class CascadeRouting:
         if key not in memo:
             if (vectors := ("vectors", self.encoder)) not in memo:
                 memo[vectors] = self.encoder.encode(Prompts(draw))
-            memo[key] = _Known.of(seen, self.signals, self._prior(memo[vectors]))
-        known: _Known = memo[key]
+            memo[key] = Known.of(seen, self.signals, self._prior(memo[vectors]))
+        known: Known = memo[key]
         paid = []
         for place, (index, count) in enumerate(zip(drawn, self.samples_each, strict=True)):
             total = draw.cost[index][:, :count].sum(axis=1)
@@ -165,7 +168,7 @@ class CascadeRouting:
                 here = running[state[running] == number]
                 judged = (self.kind, self.signals, int(number))
                 if judged not in memo:
-                    memo[judged] = self._judge(known.features(_members(number)), int(number))
+                    memo[judged] = self._judge(known.features(members(number)), int(number))
                 expected, best = memo[judged]
                 models = self._next({key: value[here] for key, value in best.items()}, int(number))
                 stopping = here[models < 0]
@@ -204,7 +207,7 @@ class CascadeRouting:
             for more in itertools.combinations(open_, size):
                 mean, variance = (standing, np.zeros(len(standing))) if number else (None, None)
                 for model in more:
-                    mean, variance = _greater(
+                    mean, variance = greater(
                         mean, variance, chances[:, model], self.spread[number, model] ** 2
                     )
                 assert mean is not None
@@ -239,12 +242,12 @@ class CascadeRouting:
         models = worthwhile(told, MOST)
         answers = [told.right[m] for m in models]
         encoder, vectors = learn_encoder(list(Prompts(draw)), seed=seed)
-        before, odds = _prompt_odds(vectors, answers, seed)
+        before, odds = prompt_odds(vectors, answers, seed)
         signals = tuple(Calibrated.fit(signal, told.scores[m], told.right[m]) for m in models[:-1])
         ladders = []
         for used in (signals,) if signal.bought is None else (signals, ()):
-            known = _Known.of([told.seen[m] for m in models], used, odds)
-            after, spread = _estimates(known, np.stack(answers, axis=1), seed)
+            known = Known.of([told.seen[m] for m in models], used, odds)
+            after, spread = estimates(known, np.stack(answers, axis=1), seed)
             common: dict[str, Any] = {
                 "models": tuple(draw.models[m] for m in models),
                 "samples_each": tuple(counts[m] for m in models),
@@ -292,132 +295,9 @@ class CascadeRouting:
         return cls(**{**params, **told})
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of n questions, of every model.
-
-    Attributes:
-        scores: normal scores of the models' signals, shape (n, models).
-        answers: codes of their answers, -1 for none, shape (n, models).
-        odds: by the prompt, shape (n, models).
-    """
-
-    scores: Floats
-    answers: Ints
-    odds: Floats
-
-    @classmethod
-    def empty(cls, n: int, models: int, odds: Floats) -> _Known:
-        return cls(np.zeros((n, models)), np.full((n, models), -1), odds)
-
-    @classmethod
-    def of(cls, seen: Sequence[Seen], signals: Sequence[Calibrated], odds: Floats) -> _Known:
-        known = cls.empty(len(odds), len(seen), odds)
-        for model, signal in enumerate(signals):
-            known.scores[:, model] = signal.normal(signal.signal.values([seen[model]]))
-        for model, stage in enumerate(seen):
-            known.answers[:, model] = _answer(stage)
-        return known
-
-    def features(self, asked: Sequence[int]) -> Floats:
-        """Odds, and of those asked the scores, and which pairs agree; 0 for all else."""
-        models = self.scores.shape[1]
-        scores = np.zeros_like(self.scores)
-        scores[:, list(asked)] = self.scores[:, list(asked)]
-        agreeing = [
-            (self.answers[:, i] == self.answers[:, j]) & (self.answers[:, i] >= 0)
-            if i in asked and j in asked
-            else np.zeros(len(scores), np.bool_)
-            for i, j in itertools.combinations(range(models), 2)
-        ]
-        return np.column_stack([self.odds, scores, *agreeing])
-
-
-def _prompt_odds(vectors: Floats, right: Sequence[Floats], seed: int) -> tuple[Floats, Floats]:
-    """Weights for log odds by the prompt, and the odds of questions not learnt from."""
-    weights, odds = [], []
-    for answers in right:
-        model, scores = learn(vectors, answers, seed=seed)
-        assert isinstance(model, Logistic)
-        slope = model.weights / model.scale
-        weights.append(np.append(slope, model.bias - float(slope @ model.mean)))
-        odds.append(logit(np.clip(scores, 0.01, 0.99)))
-    return np.stack(weights), np.stack(odds, axis=1)
-
-
-def _estimates(known: _Known, right: Floats, seed: int) -> tuple[Floats, Floats]:
-    """`after` and `spread` of `CascadeRouting`.
-
-    Asking a model moves its estimate by as much as this tells of its being right: the covariance
-    of the move with what is right beyond the estimate before, of questions not learnt from, less
-    a standard error.
-    """
-    models = right.shape[1]
-    some = np.random.default_rng(seed).permutation(len(right))[:LEARNT_FROM]
-    right, own = right[some], np.eye(models)
-    features = [known.features(_members(number))[some] for number in range(1 << models)]
-    after = np.zeros((len(features), models, features[0].shape[1] + 1))
-    chances = np.zeros((len(features), len(some), models))
-    for (number, table), model in itertools.product(enumerate(features), range(models)):
-        towards = np.pad(own[model], (0, table.shape[1] - models))
-
-        def weights(
-            train: Ints, table: Floats = table, model: int = model, towards: Floats = towards
-        ) -> Floats:
-            return fit_logistic(table[train], right[train, model], ridge=RIDGE, towards=towards)
-
-        def predict(
-            train: Ints, test: Ints, table: Floats = table, weights: Any = weights
-        ) -> Floats:
-            return logistic(table[test], weights(train))
-
-        after[number, model] = weights(np.arange(len(some)))
-        chances[number, :, model] = out_of_fold(predict, len(some), seed=seed)
-    spread = np.zeros((len(features), models))
-    for number, model in itertools.product(range(len(features)), range(models)):
-        now, then = chances[number, :, model], chances[number | 1 << model, :, model]
-        told = (then - now) * (right[:, model] - now)
-        spread[number, model] = np.sqrt(max(told.mean() - told.std() / np.sqrt(len(told)), 0.0))
-    return after, spread
-
-
 def _mean_costs(told: Measures, models: Sequence[int], scored: int) -> tuple[float, ...]:
     """As a share of the strongest's, with the signal of the first `scored` models."""
     return tuple(
         float((told.cost[m] + (told.scoring[m] if place < scored else 0)).mean()) / told.unit
         for place, m in enumerate(models)
     )
-
-
-def _answer(seen: Seen) -> Ints:
-    """The codes of the chosen answers, shape (n,)."""
-    codes: Ints = np.take_along_axis(seen.answers, seen.chosen[:, None], 1)[:, 0]
-    return codes
-
-
-def _members(number: int) -> tuple[int, ...]:
-    """The models of a set by its number."""
-    return tuple(m for m in range(int(number).bit_length()) if int(number) >> m & 1)
-
-
-def _number(models: Sequence[int] | Mapping[int, Any]) -> int:
-    """The number of a set of models."""
-    return sum(1 << m for m in models)
-
-
-def _greater(
-    mean: Floats | None, variance: Floats | None, other: Floats, spread: float
-) -> tuple[Floats, Floats]:
-    """Mean and variance of the greater of two independent normal variables (Clark, 1961)."""
-    if mean is None or variance is None:
-        return other, np.full(len(other), spread)
-    apart = np.sqrt(np.maximum(variance + spread, 1e-18))
-    gap = (mean - other) / apart
-    first, density = ndtr(gap), np.exp(-gap * gap / 2) / np.sqrt(2 * np.pi)
-    expected = mean * first + other * (1 - first) + apart * density
-    square = (
-        (mean**2 + variance) * first
-        + (other**2 + spread) * (1 - first)
-        + (mean + other) * apart * density
-    )
-    return expected, np.maximum(square - expected**2, 0.0)
