@@ -216,6 +216,17 @@ class TestBench:
         show.plot(done, tmp_path / "plot.png")
         assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
 
+    def test_every_policy_that_takes_part_answers(self) -> None:
+        few = Source(problems=5)
+        found = bench(few, model="tiny-small", kinds=list(TTC), budgets=(2, 8), seeds=1)
+        assert {one.name for one in found.judged} >= {"astar, exact reward", "zip-rc"}
+        assert set(found.left_out) <= {
+            "effort", "concise", "refine", "brainstorm", "mixture_of_agents", "its-hub"
+        }  # fmt: skip
+        assert {(one.name, one.asked.unanswered) for one in found.judged if one.budget == 8} == {
+            (one.name, 0.0) for one in found.judged
+        }
+
     def test_unknown_model(self) -> None:
         with pytest.raises(ConfigError, match="known: tiny-small"):
             bench(SMALL, model="gpt", kinds=["vote"])
@@ -270,7 +281,7 @@ class TestArms:
 
     def test_a_chain_ends_with_a_stronger_model(self) -> None:
         found, left_out = arms(["chain"], "small", steps=False, stronger="large")
-        assert [arm.asks for arm in found] == [("small", "large")]
+        assert [arm.policy(4).asks for arm in found] == [("small", "large")]
         assert not left_out
         assert arms(["chain"], "large", steps=False) == (
             [],

@@ -64,12 +64,6 @@ class Arm:
     told: dict[str, Any]
     sized: tuple[str, ...] = ()
 
-    @property
-    def asks(self) -> tuple[str, ...]:
-        """The models that it may call."""
-        asks: tuple[str, ...] = self.policy(1).asks  # type: ignore[attr-defined]
-        return asks
-
     def policy(self, answers: int) -> Policy:
         """The policy where the budget is that of so many greedy answers."""
         sizes = {name: _SIZES[name](answers) for name in self.sized}

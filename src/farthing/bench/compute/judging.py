@@ -107,13 +107,19 @@ def _judge(
     if kept is not None and (found := kept.find()) is not None:
         return found
     try:
-        asked = _ask(world(source), arm.asks, policies, range(seeds), unit)
+        asked = _ask(world(source), _models(policies), policies, range(seeds), unit)
     except RequestError as error:
         return str(error)
     judged = [Judged(name, budget, one) for budget, one in zip(budgets, asked, strict=True)]
     if kept is not None:
         kept.put(judged)
     return judged
+
+
+def _models(policies: Mapping[int | None, Policy]) -> tuple[str, ...]:
+    """The models that these may call."""
+    asks = [getattr(policy, "asks", ()) for policy in policies.values()]
+    return tuple(dict.fromkeys(name for names in asks for name in names))
 
 
 def _setting(
