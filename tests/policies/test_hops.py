@@ -9,7 +9,7 @@ import pytest
 from recordings import recording
 
 from farthing.models.draw import Draw, draw
-from farthing.policies import hops
+from farthing.policies import hops, pipelines
 from farthing.policies.decisions import PRICES, rightness
 from farthing.policies.hops import Hops
 
@@ -27,7 +27,7 @@ def gain(policy: Hops, of: Draw, price: float) -> float:
 def test_is_never_worse_than_the_best_fixed_pipeline_where_it_learns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hops, "PRIOR", 0.0)
+    monkeypatch.setattr(pipelines, "PRIOR", 0.0)
     of = drawn()
     right = rightness(of)
     better = 0
@@ -41,7 +41,7 @@ def test_is_never_worse_than_the_best_fixed_pipeline_where_it_learns(
 
 def test_finds_the_best_of_all_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two models, one sample each: the pipelines that stop or go on by the first answer."""
-    monkeypatch.setattr(hops, "PRIOR", 0.0)
+    monkeypatch.setattr(pipelines, "PRIOR", 0.0)
     monkeypatch.setattr(hops, "LOGPROBS", ())
     of = draw(recording(300, 2, 1, 3, null=0.3), ["m0", "m1"], 1)
     right = rightness(of)
