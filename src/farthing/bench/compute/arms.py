@@ -30,6 +30,8 @@ _VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
+_PINNED: dict[str, dict[str, Any]] = {"astar": {"expand": 2}}
+"""Sizes that serve any budget, by kind."""
 _SPOKEN = {"effort", "concise", "refine", "brainstorm", "mixture_of_agents"}
 _STEPPED = {"steps", "reward", "alpha", "splitter"}
 """What a policy has that needs partial answers, verifiers of texts, or new questions."""
@@ -89,14 +91,16 @@ def arms(
         if reason:
             left_out[kind] = reason
             continue
-        told: dict[str, Any] = {"model": model}
+        told: dict[str, Any] = {"model": model, **_PINNED.get(kind, {})}
         if "steps" in known:
             told["steps"] = {"tokens": 1}
         variants = _VARIANTS.get(kind, {kind: {}})
         if "reward" in known:
             variants = {f"{kind}, {name} reward": {"reward": one} for name, one in _REWARDS.items()}
         for name, variant in variants.items():
-            sized = tuple(size for size in _SIZES if size in known and size not in variant)
+            sized = tuple(
+                size for size in _SIZES if size in known and size not in {**told, **variant}
+            )
             arm = Arm(name, kind, {**told, **variant}, sized)
             try:
                 arm.policy(4)
