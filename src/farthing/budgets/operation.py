@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapp
 from contextlib import aclosing
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from farthing.budgets._stream import StreamLimit, StreamReader
 from farthing.budgets.attempt import Attempt
@@ -16,7 +16,7 @@ from farthing.budgets.retrying import Tries, again, route, too_late
 from farthing.core.changing import changed
 from farthing.core.errors import CapError, RequestError, UnknownModelError, UpstreamError
 from farthing.core.money import Cost, Rates
-from farthing.core.protocols import Kind, Model, ModelCard
+from farthing.core.protocols import Kind, Model, ModelCard, StopReason
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
@@ -91,7 +91,7 @@ class Operation:
         self.attempts: list[Attempt] = []
         self.spent = Cost(0)
         self.unknown_attempts = 0
-        self.stopped: Literal["cap", "abstained"] | None = None
+        self.stopped: StopReason | None = None
         self.live: Callable[[Chunk], Awaitable[None]] | None = None
         self._drains = drains
         self._running: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
@@ -291,7 +291,7 @@ class Operation:
         answer = self.reader(sample.text) if called is None else called
         return changed(sample, answer=answer, read=True)
 
-    def stop(self, reason: Literal["cap", "abstained"]) -> None:
+    def stop(self, reason: StopReason) -> None:
         """Mark the operation: `reason` ended it before an answer was accepted."""
         self.stopped = reason
 

@@ -21,6 +21,10 @@ Kind = Literal["sample", "retry", "fallback", "judge", "cache"]
 """What a call is for: an answer, the same again, another model in place of one that failed, a
 judgement of answers, or none, since a cache had the answer."""
 
+StopReason = Literal["cap", "context", "abstained"]
+"""Why a policy ended before it had decided: no money or time was left, its next prompt was longer
+than the model's context window, or it gives no answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
@@ -163,7 +167,7 @@ class Operation(Protocol):
         """The sample with its final answer read, if it has not been: one pieced together."""
         ...
 
-    def stop(self, reason: Literal["cap", "abstained"]) -> None:
+    def stop(self, reason: StopReason) -> None:
         """Mark the operation: `reason` ended it before an answer was accepted."""
         ...
 

@@ -17,8 +17,9 @@ def farthing_json(operation: Operation, plan: str | None, answered_by: str) -> d
 
     `cost_usd` is null while the cost of any attempt is unknown; `known_cost_usd` is the sum of
     the others; `stopped` is "cap" if the operation's cap ended it before the plan had decided,
-    "abstained" if the plan gave no answer. `alarm` is "widened" or "warned" if the plan's
-    certificate was found not to hold, `bypass` true while plans are switched off.
+    "context" if what it would have asked next was too long, "abstained" if it gave no answer.
+    `alarm` is "widened" or "warned" if the plan's certificate was found not to hold, `bypass` true
+    while plans are switched off.
     """
     basis = _basis(operation)
     told: dict[str, Any] = {

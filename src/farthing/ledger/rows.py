@@ -144,7 +144,7 @@ class OutcomeRow:
         alpha: the probability with which an operation may cost more than `budget`.
         error: what went wrong, when `status` is "failed", "refused" or "lost".
         stopped: "cap" if the operation's cap ended it, with the answer that it had then;
-            "abstained" if its policy gave no answer.
+            "context" if its next prompt was too long, "abstained" if its policy gave no answer.
         certificate: the digest of the plan whose certificate it is under; None if of none.
         calls: how many attempts had begun by then; some may be booked later. None if not told.
     """

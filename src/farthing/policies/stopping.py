@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 
-from farthing.core.errors import CapError
+from farthing.core.errors import CapError, RequestError
 from farthing.core.protocols import Operation
 from farthing.core.response import Response, Sample
 
@@ -15,18 +15,21 @@ ABSTAINED = "No answer is given: none is likely enough to be right."
 async def or_best(
     deciding: Awaitable[Response], operation: Operation, best: Callable[[], Response | None]
 ) -> Response:
-    """What `deciding` answers, or `best()` if the operation's cap refuses it a call.
+    """What `deciding` answers; or `best()` if the operation's cap refuses it a call, or if what it
+    would ask has outgrown a model's context window.
 
-    The operation is then marked as stopped. Where there is no best answer either, the CapError
-    is raised.
+    The operation is then marked as stopped. Where there is no best answer either, the error is
+    raised.
     """
     try:
         return await deciding
-    except CapError:
+    except (CapError, RequestError) as error:
+        if isinstance(error, RequestError) and error.code != "context_length_exceeded":
+            raise
         response = best()
         if response is None:
             raise
-        operation.stop("cap")
+        operation.stop("cap" if isinstance(error, CapError) else "context")
         return response
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ttc_worlds import Scripted, answered, operation
 
-from farthing.core.errors import CapError, ParamError, UpstreamError
+from farthing.core.errors import CapError, ParamError, RequestError, UpstreamError
 from farthing.core.money import Cost
 from farthing.core.request import Request
 from farthing.policies import from_params
@@ -61,6 +61,28 @@ def test_refining_ends_with_its_spending() -> None:
     op = operation(model, critic)
     told = answered(Refine("m", "c", rounds=9, spending=Spending(tokens=5)), op)
     assert (told.text, op.stopped, len(op.attempts)) == ("2 2 2", "cap", 3)
+
+
+def outgrown(most: int, code: str = "context_length_exceeded") -> Scripted:
+    """A model that answers prompts of so many characters, and refuses longer ones."""
+
+    def text(request: Request) -> str:
+        if len(request.messages[-1].text) > most:
+            raise RequestError("too long", param="messages", code=code)
+        return "1"
+
+    return Scripted("m", text)
+
+
+def test_an_answer_stands_where_the_next_prompt_is_too_long() -> None:
+    critic = Scripted("c", ["Wrong: " + "count again. " * 50])
+    op = operation(outgrown(300), critic)
+    assert answered(Refine("m", "c"), op).text == "1"
+    assert op.stopped == "context"
+    with pytest.raises(RequestError, match="too long"):
+        answered(Refine("m", "c"), operation(outgrown(0), critic))
+    with pytest.raises(RequestError, match="too long"):
+        answered(Refine("m", "c"), operation(outgrown(300, "other"), critic))
 
 
 def test_a_brainstorm_goes_on_until_all_agree() -> None:

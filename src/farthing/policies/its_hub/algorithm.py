@@ -10,7 +10,7 @@ from typing import Any, Literal
 from farthing.budgets import Operation
 from farthing.core.errors import FarthingError, PlanError, UpstreamError
 from farthing.core.money import Cost, Rates
-from farthing.core.protocols import Model, ModelCard
+from farthing.core.protocols import Model, ModelCard, StopReason
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response
 from farthing.core.usage import Usage
@@ -108,7 +108,7 @@ class PolicyResult(_api.AbstractScalingResult):  # type: ignore[misc]
         usage: tokens of all calls; None if the language model did not tell those of each.
         cost: of all calls; None if their tokens or what they cost are unknown.
         calls: how many there were.
-        stopped: "cap" if a spending ended it, "abstained" if the policy gave no answer.
+        stopped: why the policy ended before it had decided; None if it had.
     """
 
     message: dict[str, Any]
@@ -117,7 +117,7 @@ class PolicyResult(_api.AbstractScalingResult):  # type: ignore[misc]
     usage: _api.GenerationUsage | None
     cost: Cost | None
     calls: int
-    stopped: Literal["cap", "abstained"] | None
+    stopped: StopReason | None
 
     @property
     def the_one(self) -> dict[str, Any]:
