@@ -157,8 +157,8 @@ _TOLD = {
     "x-farthing-plan": "the plan, if one was called",
     "x-farthing-attempts": "calls it took; absent in streams",
     "x-farthing-cost-usd": "their cost, a decimal; absent if unknown, and in streams",
-    "x-farthing-stopped": "`cap` if a cap ended the plan, `context` if a prompt had grown too long, "
-    "`abstained` if it gave no answer",
+    "x-farthing-stopped": "`cap` if a cap ended the plan, `context` if a prompt had grown "
+    "too long, `abstained` if it gave no answer",
     "x-farthing-budget-warning": "soft budgets that the request does not fit",
 }
 
