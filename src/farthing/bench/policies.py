@@ -19,13 +19,12 @@ from farthing.core.money import PICO_PER_USD
 from farthing.models.draw import Draw, draw
 from farthing.models.recording import Floats, Ints, Recording
 from farthing.plan.outcomes import Bools
+from farthing.plan.parallel import Progress, for_each
 from farthing.plan.selection import (
     METHODS,
-    Progress,
     Tried,
     candidates,
     folds,
-    for_each,
     out_of_fold,
     strongest_answers,
     try_all,

@@ -28,12 +28,11 @@ from farthing.plan.evaluate import Result, baselines
 from farthing.plan.file import Certificate, Plan
 from farthing.plan.make import baseline_row
 from farthing.plan.outcomes import Outcomes
+from farthing.plan.parallel import Progress, for_each
 from farthing.plan.selection import (
     METHODS,
-    Progress,
     Tried,
     candidates,
-    for_each,
     out_of_fold,
     try_all,
 )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +15,9 @@ from farthing.plan.c3po import C3po
 from farthing.plan.outcomes import Bools
 from farthing.policies.decisions import PRICES, Learnt
 from farthing.policies.registry import LEARNT
-from farthing.signals.learning import one_thread
 
 METHODS: dict[str, type[Learnt]] = {C3po.kind: C3po, **LEARNT}
 """All ways of making a policy from a recording, by name."""
-
-T = TypeVar("T")
-Progress = Callable[[str, int, int], None]
-"""Told the method at hand, how many are done, and of how many."""
 
 INNER_FOLDS = 3
 PLACES = len(PRICES)
@@ -120,37 +113,6 @@ def candidates(recording: Recording) -> list[str]:
             "models with --models, or give costs with --cost"
         )
     return [model for _, _, model in known]
-
-
-def for_each(
-    names: Sequence[str],
-    call: Callable[[str], T],
-    *,
-    jobs: int = 1,
-    progress: Progress = lambda name, done, total: None,
-) -> list[T]:
-    """What `call` returns for each method, in their order; in `jobs` processes if more than one.
-
-    `call` must then be picklable, as a `functools.partial` of a module's function is.
-    """
-    if jobs < 2 or len(names) < 2:
-        found = []
-        with one_thread():
-            for place, name in enumerate(names):
-                progress(name, place, len(names))
-                found.append(call(name))
-        progress("", len(names), len(names))
-        return found
-    done: dict[str, T] = {}
-    with ProcessPoolExecutor(
-        min(jobs, len(names)), get_context("spawn"), initializer=one_thread
-    ) as pool:
-        tasks = {pool.submit(call, name): name for name in names}
-        progress(names[0], 0, len(names))
-        for task in as_completed(tasks):
-            done[tasks[task]] = task.result()
-            progress(tasks[task], len(done), len(names))
-    return [done[name] for name in names]
 
 
 def folds(questions: int, count: int, seed: int) -> Iterator[tuple[Ints, Ints]]:

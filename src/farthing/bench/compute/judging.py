@@ -20,7 +20,7 @@ from farthing.core.errors import CapError, RequestError, UpstreamError
 from farthing.core.money import PICO_PER_USD, Cost
 from farthing.core.protocols import Policy
 from farthing.core.response import Response, Sample
-from farthing.plan.selection import Progress, for_each
+from farthing.plan.parallel import Progress, for_each
 from farthing.policies.single import Single
 
 BUDGETS = (2, 4, 8, 16)
