@@ -10,6 +10,7 @@ from typing import Any
 from farthing.core.errors import CapError, RequestError, UpstreamError
 from farthing.core.request import Message, Request
 from farthing.core.response import Sample
+from farthing.core.together import together
 from farthing.policies.its_hub import _api
 from farthing.policies.its_hub.messages import to_answer, to_ours, to_theirs
 from farthing.policies.ttc.gated import Gated
@@ -117,12 +118,7 @@ class OperationModel(_api.AbstractLanguageModel):  # type: ignore[misc]
             for some in [places] if many else [[place] for place in places]:
                 tasks.append(ask(request, some, self._asked))
                 self._asked += len(some)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for task in tasks:
-                    group.create_task(task)
-        except ExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None
+        await together(tasks)
         return answers, failed
 
     def _to_ask(
