@@ -208,12 +208,12 @@ class TestBench:
         from rich.console import Console
 
         console = Console(width=show.WIDTH, record=True, file=io.StringIO())
-        console.print(show.table(done))
+        console.print(show.table(done, figures.rows(done)))
         text = console.export_text()
         assert "…" not in text
         assert "particles, exact reward" in text
         assert "A right answer costs least from" in text
-        show.plot(done, tmp_path / "plot.png")
+        show.plot(done, figures.rows(done), tmp_path / "plot.png")
         assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
 
     def test_every_policy_that_takes_part_answers(self) -> None:

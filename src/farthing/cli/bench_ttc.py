@@ -78,13 +78,14 @@ def ttc(
                 task, completed=n, total=total, description=name or "policies"
             ),
         )
+    found = figures.rows(done)
     if as_json:
-        print_json(figures.as_json(done))
+        print_json(figures.as_json(done, found))
     else:
         wide = Console(highlight=False, width=max(out.width, show.WIDTH))
-        wide.print(show.table(done))
+        wide.print(show.table(done, found))
     if plot is not None:
-        show.plot(done, plot)
+        show.plot(done, found, plot)
         err.print(f"Plotted to {plot}")
 
 

@@ -178,9 +178,8 @@ def cheapest(found: Sequence[Row]) -> Row:
     return min(found, key=lambda row: math.inf if row.usd_per_right is None else row.usd_per_right)
 
 
-def as_json(bench: Bench) -> dict[str, Any]:
+def as_json(bench: Bench, found: Sequence[Row]) -> dict[str, Any]:
     """What `farthing bench ttc --json` prints; unknown is None."""
-    found = rows(bench)
     return {
         "model": bench.model,
         "models": list(bench.models),

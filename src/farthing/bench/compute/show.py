@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from farthing.bench.compute.figures import Row, cheapest, rows
+from farthing.bench.compute.figures import Row, cheapest
 from farthing.bench.compute.results import Bench
 from farthing.bench.figures import Interval
 from farthing.bench.plotting import check_plot, save
@@ -19,10 +20,11 @@ from farthing.risk.curve import hull
 WIDTH = 164
 """Columns of the wider table."""
 
+_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
-def table(bench: Bench) -> RenderableType:
+
+def table(bench: Bench, found: Sequence[Row]) -> RenderableType:
     """All rows, and what a right answer costs at least."""
-    found = rows(bench)
     recorded = bench.source.recording
     title = Text.assemble(
         (Path(recorded).name if recorded else bench.model, "bold"),
@@ -128,8 +130,11 @@ def _beyond_chance(value: float | None, interval: Interval | None) -> str:
     return f"{100 * value:+.1f} {_span(interval, 100, '+.1f')}"
 
 
-def plot(bench: Bench, path: Path) -> None:
+def plot(bench: Bench, found: Sequence[Row], path: Path) -> None:
     """Right answers over dollars, a line a policy, as PNG, PDF or SVG.
+
+    Colours are kinds, line styles their variants; policies that are nowhere better than single
+    models at equal cost, beyond chance, are faint.
 
     Raises DataError if the file cannot be written, ExtraError without matplotlib.
     """
@@ -137,30 +142,36 @@ def plot(bench: Bench, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6.5), layout="constrained")
-    _draw(figure.add_subplot(), bench)
+    _draw(figure.add_subplot(), bench, found)
     save(figure, path)
 
 
-def _draw(axes: Any, bench: Bench) -> None:
-    found = rows(bench)
+def _draw(axes: Any, bench: Bench, found: Sequence[Row]) -> None:
+    from matplotlib import colormaps
+
     singles = [(row.usd, row.quality) for row in found if row.budget is None]
     axes.plot(*hull(*zip(*singles, strict=True)), "--", color="0.6", label="mix of single models")
     axes.plot(*zip(*singles, strict=True), "o", color="0.4", markersize=5)
     for model, point in zip(bench.models, singles, strict=True):
         axes.annotate(model, point, xytext=(5, -10), textcoords="offset points", fontsize=8)
-    styles = ("-", "-.", ":")
-    names = list(dict.fromkeys(one.name for one in bench.judged))
-    for place, name in enumerate(names):
-        own = [(row.usd, row.quality) for row in found if row.name == name]
-        axes.plot(
-            *zip(*own, strict=True), styles[place // 10 % 3], color=f"C{place % 10}", label=name,
-            linewidth=1.4, marker=".",
-        )  # fmt: skip
+    kinds: dict[str, list[str]] = {}
+    for name in dict.fromkeys(row.name for row in found if row.budget is not None):
+        kinds.setdefault(name.split(",")[0], []).append(name)
+    for place, names in enumerate(kinds.values()):
+        color = colormaps["tab20"](2 * place % 20 + place // 10 % 2)
+        for name, style in zip(names, cycle(_STYLES)):
+            own = [row for row in found if row.name == name]
+            gains = any(row.gains for row in own)
+            axes.plot(
+                [row.usd for row in own], [row.quality for row in own], color=color, label=name,
+                linestyle=style, linewidth=1.8 if gains else 1.0, marker=".",
+                alpha=1.0 if gains else 0.4,
+            )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("mean cost of an operation, USD")
     axes.set_ylabel("share of right answers")
     what = Path(bench.source.recording).name if bench.source.recording else "chains of arithmetic"
     axes.set_title(f"{bench.model} on {what}, {bench.questions} questions", fontsize=10)
     figure = axes.get_figure()
-    figure.legend(fontsize=8, loc="outside right center")
+    figure.legend(fontsize=8, loc="outside right center", handlelength=3)
     axes.grid(alpha=0.25)
