@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from farthing.core.money import Cost, Rates
-from farthing.core.protocols import Kind, ModelCard, Operation, Policy
+from farthing.core.protocols import Kind, ModelCard, Operation, Policy, StopReason
 from farthing.core.request import Request
 from farthing.core.response import Chunk, Response, Sample
 from farthing.core.usage import Usage
@@ -105,7 +105,7 @@ class Part:
     def read(self, sample: Sample) -> Sample:
         return self._operation.read(sample)
 
-    def stop(self, reason: Any) -> None:
+    def stop(self, reason: StopReason) -> None:
         self._operation.stop(reason)
 
     async def call(
