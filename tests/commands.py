@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
-from unittest import mock
+
+from rich.console import Console
 
 from farthing.cli import COMMANDS
-from farthing.cli._app import app, run
+from farthing.cli import _app as cli
+
+COLUMNS = 120
 
 
 def farthing(place: Path, *arguments: str) -> CompletedProcess[str]:
@@ -23,10 +26,19 @@ def farthing(place: Path, *arguments: str) -> CompletedProcess[str]:
         contextlib.chdir(place),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        mock.patch.dict(os.environ, {"COLUMNS": "120"}),
+        wide(cli.out),
+        wide(cli.err),
     ):
         try:
-            status = run(lambda: app(list(arguments), prog_name="farthing"))
+            status = cli.run(lambda: cli.app(list(arguments), prog_name="farthing"))
         except SystemExit as ended:
             status = int(ended.code or 0)
     return CompletedProcess(("farthing", *arguments), status, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def wide(console: Console) -> Iterator[None]:
+    """The console with `COLUMNS` columns; it was made when the first test imported it."""
+    before, console.width = console.width, COLUMNS
+    yield
+    console.width = before
