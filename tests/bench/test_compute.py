@@ -259,6 +259,11 @@ class TestKept:
         self.run(tmp_path, seeds=2)
         assert len(list(tmp_path.iterdir())) == 2 * count
 
+    def test_a_folder_that_cannot_be_is_told_first(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(DataError, match="file/kept: no folder to write to"):
+            bench(SMALL, model="nobody", kinds=["vote"], keep=tmp_path / "file" / "kept")
+
     def test_a_file_that_is_none_is_named(self, tmp_path: Path) -> None:
         self.run(tmp_path)
         broken = next(tmp_path.iterdir())

@@ -13,7 +13,7 @@ import numpy as np
 
 from farthing import __version__
 from farthing.bench.compute.arms import VOTE, Arm, arms
-from farthing.bench.compute.kept import Kept
+from farthing.bench.compute.kept import Kept, open_folder
 from farthing.bench.compute.results import COLUMNS, Asked, Bench, Judged
 from farthing.bench.compute.worlds import Source, TinyWorld, World, check_model, world
 from farthing.core.errors import CapError, RequestError, UpstreamError
@@ -45,6 +45,8 @@ def bench(
     Raises ConfigError if there is no such model, DataError for a recording that does not do, or
     for kept results that cannot be read or written.
     """
+    if keep is not None:
+        open_folder(keep)
     found = world(source)
     check_model(found, model)
     singles = [Judged(name, None, _single(found, name)) for name in found.models]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from zipfile import BadZipFile
 
@@ -17,12 +18,22 @@ from farthing.bench.compute.results import Asked, Judged
 from farthing.core.errors import DataError
 
 
+def open_folder(folder: Path) -> None:
+    """Make it where it is not there; DataError if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"{folder}: no folder to write to: {error.strerror}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """Where the results of one policy are kept.
 
     Attributes:
-        folder: made where it is not there.
+        folder: see `open_folder`.
         name: of the policy.
         setting: all that its results depend on; other settings have other files.
     """
@@ -67,7 +78,6 @@ class Kept:
             for key in asked[0].columns
         }
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:
                 np.savez_compressed(
                     file,
