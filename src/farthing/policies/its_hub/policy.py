@@ -15,7 +15,7 @@ from farthing.core.response import Response, Sample
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.best_of_n import asked_of
 from farthing.policies.ttc.gated import Gated
-from farthing.policies.ttc.searching import built
+from farthing.policies.ttc.params import built
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.vote import elected
 from farthing.signals.steps import StepReward

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response, Sample
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.drawing import take
-from farthing.policies.ttc.searching import Aggregate, aggregated, built, params_of
+from farthing.policies.ttc.params import Parametrised
+from farthing.policies.ttc.searching import Aggregate, aggregated
 from farthing.policies.ttc.spending import Spending
 from farthing.signals.steps import ModelSteps, StepReward
 
@@ -19,7 +20,7 @@ Scored = list[tuple[float, Sample]]
 
 
 @dataclass(frozen=True)
-class BestOfN:
+class BestOfN(Parametrised):
     """Samples a model up to `samples` times; the answer with the highest score stands.
 
     With `accept` it goes on only until a score is that high: what a verifier is sure of needs no
@@ -72,15 +73,6 @@ class BestOfN:
             self.model, self.reward, self.aggregate, self.temperature, self.spending, self.kind
         )
         return await drawing.best(request, operation, more)
-
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's parameters."""
-        return params_of(self)
-
-    @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Self:
-        """The policy with these parameters."""
-        return cls(**built(params))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from farthing.core.request import Request
 from farthing.core.response import Response
 from farthing.policies.nested import ask, choice_of, models_in, named
 from farthing.policies.stopping import or_best
-from farthing.policies.ttc.searching import params_of
+from farthing.policies.ttc.params import params_of
 from farthing.policies.ttc.spending import Spending
 
 

@@ -14,7 +14,7 @@ from farthing.core.request import Message, Request
 from farthing.core.response import Response
 from farthing.models.variants import LEVELS
 from farthing.policies.stopping import or_best
-from farthing.policies.ttc.searching import built, params_of
+from farthing.policies.ttc.params import built, params_of
 from farthing.policies.ttc.spending import Spending
 
 By = Literal["effort", "thinking", "template", "forced"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from farthing.core.errors import CapError, RequestError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response
 from farthing.policies.stopping import or_best
-from farthing.policies.ttc.searching import Walk, built, params_of
+from farthing.policies.ttc.params import Parametrised
+from farthing.policies.ttc.searching import Walk
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.steps import UNLIMITED, Piece, Steps
 from farthing.signals.introspection import Introspection
@@ -120,7 +121,7 @@ class Lines:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Introspective:
+class Introspective(Parametrised):
     """Draws samples as the model's own judgement of them says.
 
     A policy of this shape is a subclass with a `kind`, a `_score` and a `_write`. When the
@@ -197,12 +198,3 @@ class Introspective:
     async def _write(self, lines: Lines) -> None:
         """Draw samples until more are not worth it, or `lines.walk.over`."""
         raise NotImplementedError
-
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's parameters."""
-        return params_of(self)
-
-    @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Self:
-        """The policy with these parameters."""
-        return cls(**built(params))

@@ -11,7 +11,7 @@ from farthing.core.response import Response
 from farthing.policies.nested import ask, choice_of, models_in, named
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.brainstorm import members_of
-from farthing.policies.ttc.searching import built, params_of
+from farthing.policies.ttc.params import built, params_of
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.talking import Panel, shown
 

@@ -14,7 +14,8 @@ from farthing.core.request import Request
 from farthing.core.response import Response
 from farthing.models.recording import Floats
 from farthing.policies.ttc.best_of_n import Drawing, asked_of
-from farthing.policies.ttc.searching import Aggregate, built, params_of
+from farthing.policies.ttc.params import built, params_of
+from farthing.policies.ttc.searching import Aggregate
 from farthing.policies.ttc.spending import Spending
 from farthing.signals.steps import StepReward
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response
 from farthing.policies.stopping import or_best
-from farthing.policies.ttc.searching import built, params_of
+from farthing.policies.ttc.params import Parametrised
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.talking import shown
 from farthing.signals.asking import about
@@ -28,7 +28,7 @@ mended."""
 
 
 @dataclass(frozen=True)
-class Refine:
+class Refine(Parametrised):
     """Answers, criticises the answer and answers again, up to `rounds` times.
 
     It stops when the critic finds nothing wrong (its text has `done` in it), when the final answer
@@ -104,12 +104,3 @@ class Refine:
             if self.unchanged and final[0] is not None and final[0] == final[1]:
                 break
         return given[-1]
-
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's parameters."""
-        return params_of(self)
-
-    @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Self:
-        """The policy with these parameters."""
-        return cls(**built(params))

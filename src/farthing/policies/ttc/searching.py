@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -15,10 +15,10 @@ from farthing.core.request import Request
 from farthing.core.response import Response, Sample, TokenLogprob
 from farthing.core.together import together
 from farthing.policies.stopping import or_best
-from farthing.policies.ttc.drawing import CLIENTS
+from farthing.policies.ttc.params import Parametrised
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.steps import UNLIMITED, Piece, Steps, extend
-from farthing.signals.steps import ModelSteps, StepReward, reward_from_params
+from farthing.signals.steps import ModelSteps, StepReward
 
 Aggregate = Literal["last", "least", "product", "mean"]
 Choose = Literal["best", "vote"]
@@ -264,7 +264,7 @@ def distinct(paths: Sequence[Path]) -> list[Path]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(Parametrised):
     """Searches over steps for the answer that a reward of steps likes best.
 
     A policy of this shape is a subclass with a `kind` and a `_search`. When the operation's cap
@@ -341,41 +341,3 @@ class Search:
 
     async def _search(self, walk: Walk) -> Response:
         raise NotImplementedError
-
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's parameters."""
-        return params_of(self)
-
-    @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Self:
-        """The policy with these parameters."""
-        return cls(**built(params))
-
-
-def params_of(policy: Any) -> dict[str, Any]:
-    """The parameters of a policy's dataclass, those of what is within it as tables."""
-    told: dict[str, Any] = {}
-    for one in fields(policy):
-        value = getattr(policy, one.name)
-        table = value.get_params() if hasattr(value, "get_params") else value
-        if one.name == "reward":
-            table = {"kind": value.kind, **table}
-        if one.name == "temperature" and value is None:
-            table = CLIENTS
-        told[one.name] = table
-    return told
-
-
-def built(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters with the tables `steps`, `spending` and `reward` made into what they describe."""
-    made = dict(params)
-    for name, make in (
-        ("steps", Steps.from_params),
-        ("spending", Spending.from_params),
-        ("reward", reward_from_params),
-    ):
-        if isinstance(made.get(name), Mapping):
-            made[name] = make(made[name])
-    if made.get("temperature") == CLIENTS:
-        made["temperature"] = None
-    return made

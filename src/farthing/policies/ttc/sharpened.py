@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from farthing.core.errors import CapError, RequestError
 from farthing.core.protocols import Operation
 from farthing.core.request import Request
 from farthing.core.response import Response, TokenLogprob
-from farthing.policies.ttc.searching import Walk, built, params_of
+from farthing.policies.ttc.params import Parametrised
+from farthing.policies.ttc.searching import Walk
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.steps import UNLIMITED, Piece, Steps
 
@@ -28,7 +29,7 @@ TOP = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sharpened:
+class Sharpened(Parametrised):
     """Draws an answer from p(x) ** alpha, so that likely answers come more often.
 
     A policy of this shape is a subclass with a `kind` and a `_sample`. When the operation's cap
@@ -142,15 +143,6 @@ class Sharpened:
         return [
             normaliser([logprob for _, logprob in place], exponent) for place in piece.top
         ]  # the token's own probability cancels
-
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's parameters."""
-        return params_of(self)
-
-    @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Self:
-        """The policy with these parameters."""
-        return cls(**built(params))
 
 
 @dataclass(slots=True)

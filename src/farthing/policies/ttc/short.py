@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,13 +18,13 @@ from farthing.policies.decisions import Decisions
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.course import course
 from farthing.policies.ttc.drawing import as_finished
-from farthing.policies.ttc.searching import built, params_of
+from farthing.policies.ttc.params import Parametrised
 from farthing.policies.ttc.spending import Spending
 from farthing.policies.ttc.vote import elected
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
+class Short(Parametrised):
     """Begins `samples` answers at once; the first `finished` of them vote, the others are cut off.
 
     Ties go to the answer that was finished first, which is the shorter. What was cut off is
@@ -142,12 +142,3 @@ class Short:
             cost.sum(axis=1), np.full(draw.questions, index), drawn[place],
             np.full(draw.questions, self.samples),
         )  # fmt: skip
-
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's parameters."""
-        return params_of(self)
-
-    @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Short:
-        """The policy with these parameters."""
-        return cls(**built(params))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from farthing.core.protocols import Operation
 from farthing.core.request import Message, Request
@@ -13,7 +13,7 @@ from farthing.core.response import Response, Sample
 from farthing.policies.stopping import or_best
 from farthing.policies.ttc.drawing import take
 from farthing.policies.ttc.graph_actions import Action, loaded, state_of
-from farthing.policies.ttc.searching import built, params_of
+from farthing.policies.ttc.params import Parametrised
 from farthing.policies.ttc.spending import Begun, Spending
 from farthing.policies.ttc.splitting import ASKED, filled, lines
 from farthing.policies.ttc.vote import elected
@@ -63,7 +63,7 @@ class Thought:
 
 
 @dataclass(frozen=True)
-class ThoughtGraph:
+class ThoughtGraph(Parametrised):
     """Solves a task; where its answers do not agree, takes it apart, and merges the parts' answers.
 
     Each thought is answered by `samples` samples; the share that agrees is how sure it is. Below
@@ -243,15 +243,6 @@ class ThoughtGraph:
             thought.merged = (last, sure)
         else:
             thought.parts = []
-
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's parameters."""
-        return params_of(self)
-
-    @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Self:
-        """The policy with these parameters."""
-        return cls(**built(params))
 
 
 def _about(request: Request, text: str) -> Request:
