@@ -11,7 +11,7 @@ from farthing.audit.causes import CAUSES
 from farthing.audit.levers.lever import share
 from farthing.audit.run import Audit
 from farthing.audit.show import gaps, signed, usd
-from farthing.core.errors import DataError
+from farthing.core.files import whole
 
 _MODELS, _DAYS = 25, 120
 _STYLE = """
@@ -37,14 +37,8 @@ svg { max-width: 100%; height: auto; } svg text { font-size: 12px; fill: current
 
 def write(audit: Audit, path: Path) -> None:
     """Write the page; there is none if it cannot be finished. DataError if it cannot be written."""
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole(path) as part:
         part.write_text(page(audit), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def page(audit: Audit) -> str:

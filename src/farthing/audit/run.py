@@ -17,7 +17,7 @@ from farthing.audit.levers.together import Levers
 from farthing.audit.line import Line, Skipped
 from farthing.audit.pricing import Pricing, cost_of
 from farthing.audit.source import Source
-from farthing.core.errors import DataError
+from farthing.core.files import whole
 from farthing.core.money import PICO_PER_USD, Cost
 
 if TYPE_CHECKING:
@@ -190,24 +190,15 @@ def deviations(path: Path) -> Iterator[Deviations]:
 
     Raises DataError if it cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(
-                ("log", "line", "model", "claimed_usd", "true_usd", "difference_usd", "causes")
-            )
+    with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(
+            ("log", "line", "model", "claimed_usd", "true_usd", "difference_usd", "causes")
+        )
 
-            def write(
-                log: str, line: Line, claim: Cost, truth: Cost, explanation: Explanation
-            ) -> None:
-                causes = " and ".join(part.cause for part in explanation.parts)
-                row = (log, line.number, line.model, claim, truth, claim - truth, causes)
-                table.writerow(map(str, row))
+        def write(log: str, line: Line, claim: Cost, truth: Cost, explanation: Explanation) -> None:
+            causes = " and ".join(part.cause for part in explanation.parts)
+            row = (log, line.number, line.model, claim, truth, claim - truth, causes)
+            table.writerow(map(str, row))
 
-            yield write
-        part.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        yield write

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,19 @@ from farthing import __version__
 from farthing.bench.compute.arms import VOTE, Arm, arms
 from farthing.bench.compute.kept import Kept, open_folder
 from farthing.bench.compute.results import COLUMNS, Asked, Bench, Judged
-from farthing.bench.compute.worlds import Source, TinyWorld, World, check_model, world
+from farthing.bench.compute.worlds import Begun, Source, World, check_model, world
 from farthing.core.errors import CapError, RequestError, UpstreamError
 from farthing.core.money import PICO_PER_USD, Cost
 from farthing.core.protocols import Policy
 from farthing.core.response import Response, Sample
 from farthing.plan.parallel import Progress, for_each
+from farthing.policies.registry import models_of
 from farthing.policies.single import Single
 
 BUDGETS = (2, 4, 8, 16)
 """What an operation may cost, in greedy answers of the model."""
+
+NOTHING = Response("", (Sample("", read=True),))
 
 
 def bench(
@@ -90,7 +94,7 @@ def _stronger(singles: Sequence[Judged], model: str) -> str | None:
 
 
 def _single(found: World, model: str) -> Asked:
-    return _ask(found, (model,), {None: Single(model)}, (0,), 0.0)[0]
+    return _ask(found, {None: Single(model)}, (0,), 0.0)[0]
 
 
 def _judge(
@@ -109,19 +113,13 @@ def _judge(
     if kept is not None and (found := kept.find()) is not None:
         return found
     try:
-        asked = _ask(world(source), _models(policies), policies, range(seeds), unit)
+        asked = _ask(world(source), policies, range(seeds), unit)
     except RequestError as error:
         return str(error)
     judged = [Judged(name, budget, one) for budget, one in zip(budgets, asked, strict=True)]
     if kept is not None:
         kept.put(judged)
     return judged
-
-
-def _models(policies: Mapping[int | None, Policy]) -> tuple[str, ...]:
-    """The models that these may call."""
-    asks = [getattr(policy, "asks", ()) for policy in policies.values()]
-    return tuple(dict.fromkeys(name for names in asks for name in names))
 
 
 def _setting(
@@ -140,7 +138,6 @@ def _setting(
 
 def _ask(
     found: World,
-    models: Sequence[str],
     policies: Mapping[int | None, Policy],
     seeds: Sequence[int],
     unit: float,
@@ -155,23 +152,20 @@ def _ask(
     shape = (len(policies), len(seeds), found.questions)
     columns = {name: np.zeros(shape) for name in COLUMNS}
     unanswered = np.zeros(len(policies))
+    models = dict.fromkeys(model for policy in policies.values() for model in models_of(policy))
 
     async def run() -> None:
         for question in range(found.questions):
-            if isinstance(found, TinyWorld):
-                for model in models:
-                    found.prepare(model, question)
-            for row, seed in enumerate(seeds):
-                for place, policy in enumerate(policies.values()):
-                    begun = found.begin(question, seed, caps[place])
-                    try:
-                        response = await policy.answer(begun.request, begun.operation)
-                    except (CapError, UpstreamError):
-                        unanswered[place] += 1
-                        response = Response(models[-1], (Sample("", read=True),))
-                    await begun.operation.idle()
-                    for name, value in asdict(begun.spent(response)).items():
-                        columns[name][place, row, question] = value
+            for model in models:
+                found.prepare(model, question)
+            for (row, seed), (place, policy) in product(
+                enumerate(seeds), enumerate(policies.values())
+            ):
+                begun = found.begin(question, seed, caps[place])
+                response = await _answer(policy, begun)
+                unanswered[place] += response is None
+                for name, value in asdict(begun.spent(response or NOTHING)).items():
+                    columns[name][place, row, question] = value
 
     asyncio.run(run())
     unanswered /= shape[1] * shape[2]
@@ -179,3 +173,13 @@ def _ask(
         Asked({name: column[place] for name, column in columns.items()}, float(unanswered[place]))
         for place in range(len(policies))
     ]
+
+
+async def _answer(policy: Policy, begun: Begun) -> Response | None:
+    """The policy's answer, once all of its calls have ended; None without one."""
+    try:
+        return await policy.answer(begun.request, begun.operation)
+    except (CapError, UpstreamError):
+        return None
+    finally:
+        await begun.operation.idle()

@@ -16,6 +16,7 @@ import numpy as np
 
 from farthing.bench.compute.results import Asked, Judged
 from farthing.core.errors import DataError
+from farthing.core.files import whole
 
 
 def open_folder(folder: Path) -> None:
@@ -70,24 +71,18 @@ class Kept:
 
     def put(self, judged: Sequence[Judged]) -> None:
         """Keep them; DataError if they cannot be written."""
-        path = self.path
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
         asked = [one.asked for one in judged]
         columns: dict[str, Any] = {
             f"column/{key}": np.stack([one.columns[key] for one in asked])
             for key in asked[0].columns
         }
-        try:
-            with unfinished.open("wb") as file:
-                np.savez_compressed(
-                    file,
-                    unanswered=[one.unanswered for one in asked],
-                    budgets=[one.budget or 0 for one in judged],
-                    **columns,
-                )
-            unfinished.replace(path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error}") from error
+        with whole(self.path, by=f".{os.getpid()}") as part, part.open("wb") as file:
+            np.savez_compressed(
+                file,
+                unanswered=[one.unanswered for one in asked],
+                budgets=[one.budget or 0 for one in judged],
+                **columns,
+            )
 
     @property
     def path(self) -> Path:

@@ -84,6 +84,10 @@ class World(Protocol):
     steps: bool
     left_out: dict[str, str]
 
+    def prepare(self, model: str, question: int) -> None:
+        """Work out beforehand what `model` is likely to need of a question."""
+        ...
+
     def begin(self, question: int, seed: int, cap: Cost | None) -> Begun:
         """A new operation on question 0, 1, ...; nothing is held from before."""
         ...
@@ -238,6 +242,9 @@ class RecordedWorld:
                 for row, value in zip(rows, drawn.correct(place)[question], strict=True):
                     answer = None if told[row] is None else str(told[row])
                     self._right[question][answer] = float(value)
+
+    def prepare(self, model: str, question: int) -> None:
+        """Nothing: answers are recorded."""
 
     def begin(self, question: int, seed: int, cap: Cost | None) -> RecordedBegun:
         """A new operation; it goes on where the one before left off in the recorded samples."""
